@@ -1,0 +1,47 @@
+"""Values: specs (what was asked for) and observed things (what the provider says is there). Frozen; no I/O."""
+
+from pulumi_atlas.models.compute import (
+    CloudType,
+    Compute,
+    ComputeFilter,
+    ComputeSpec,
+    ComputeStatus,
+    ObservedPort,
+    OnExit,
+)
+from pulumi_atlas.models.endpoint import EndpointHealth, EndpointSpec, EndpointStatus, ObservedEndpoint, Workers
+from pulumi_atlas.models.job import FINAL_JOB_STATUSES, Job, JobMode, JobSpec, JobStatus
+from pulumi_atlas.models.listing import Listing
+from pulumi_atlas.models.offer import GpuOffer, Stock
+from pulumi_atlas.models.port import Port, Protocol
+from pulumi_atlas.models.ready import Ready, Timeouts
+from pulumi_atlas.models.volume import ObservedVolume, VolumeSpec
+
+__all__ = [
+    "FINAL_JOB_STATUSES",
+    "CloudType",
+    "Compute",
+    "ComputeFilter",
+    "ComputeSpec",
+    "ComputeStatus",
+    "EndpointHealth",
+    "EndpointSpec",
+    "EndpointStatus",
+    "GpuOffer",
+    "Job",
+    "JobMode",
+    "JobSpec",
+    "JobStatus",
+    "Listing",
+    "ObservedEndpoint",
+    "ObservedPort",
+    "ObservedVolume",
+    "OnExit",
+    "Port",
+    "Protocol",
+    "Ready",
+    "Stock",
+    "Timeouts",
+    "VolumeSpec",
+    "Workers",
+]
