@@ -29,9 +29,9 @@ class ComputeSpec(Frozen):
     command: tuple[str, ...] | None = Field(default=None, min_length=1)
     image: Annotated[str, Field(min_length=1)] | None = None
     template_id: Annotated[str, Field(min_length=1)] | None = None
-    env: dict[Annotated[str, Field(pattern=r"^[^=\0]+$")], str] = {}
+    env: dict[Annotated[str, Field(pattern=r"^[^=\x00]+$")], str] = {}
     ports: tuple[Port, ...] = ()
-    volumes: dict[Annotated[str, Field(pattern=r"^/[^\0]+$")], Annotated[str, Field(min_length=1)]] = {}
+    volumes: dict[Annotated[str, Field(pattern=r"^/[^\x00]+$")], Annotated[str, Field(min_length=1)]] = {}
     gpu: tuple[str, ...] = ()
     gpu_count: Annotated[WholeNumber, Field(ge=1, le=64)] = 1
     cloud_type: CloudType = "any"
