@@ -1,0 +1,1 @@
+"""Pytest plugin for users' own programs."""
