@@ -143,7 +143,9 @@ class InvalidSpec(AtlasError):
 
     kind = "validation"
 
-    def __init__(self, failures: Sequence[Failure], *, provider: str | None = None, operation: str | None = None) -> None:
+    def __init__(
+        self, failures: Sequence[Failure], *, provider: str | None = None, operation: str | None = None
+    ) -> None:
         self.failures = tuple(failures)
         super().__init__("; ".join(str(f) for f in self.failures), provider=provider, operation=operation)
 
