@@ -1,5 +1,6 @@
 """Values: specs (what was asked for) and observed things (what the provider says is there). Frozen; no I/O."""
 
+from pulumi_atlas.models.arguments import DesiredStatus, EndpointArgs, PodArgs, VolumeArgs
 from pulumi_atlas.models.compute import (
     CloudType,
     Compute,
@@ -24,6 +25,8 @@ __all__ = [
     "ComputeFilter",
     "ComputeSpec",
     "ComputeStatus",
+    "DesiredStatus",
+    "EndpointArgs",
     "EndpointHealth",
     "EndpointSpec",
     "EndpointStatus",
@@ -37,11 +40,13 @@ __all__ = [
     "ObservedPort",
     "ObservedVolume",
     "OnExit",
+    "PodArgs",
     "Port",
     "Protocol",
     "Ready",
     "Stock",
     "Timeouts",
+    "VolumeArgs",
     "VolumeSpec",
     "Workers",
 ]
