@@ -13,10 +13,9 @@ that is *derived* from the class (`abilities`), so that no list of abilities is 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
+from pulumi_atlas.access import Access
 from pulumi_atlas.ids import EndpointId, JobId, PodId, Tag, VolumeId
 from pulumi_atlas.models import (
     Compute,
@@ -58,24 +57,6 @@ __all__ = [
 
 #: What a changed property asks for: nothing more than telling the provider, a restart of the pod, or a new thing.
 Change = Literal["in_place", "restart", "replace"]
-
-
-@dataclass(frozen=True)
-class Access:
-    """What a provider instance is made from. `key` never appears in `repr`; `key_source` says in words where it came from.
-
-    `settings` holds the provider's own settings from atlas.yaml (strings, numbers, booleans); `environ` is the
-    environment to read others from, so that tests and several accounts can differ without touching the process.
-    """
-
-    provider: str
-    account: str | None = None
-    key: str | None = field(default=None, repr=False)
-    key_source: str = ""
-    base_url: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
-    state_dir: Path | None = None
 
 
 @runtime_checkable
