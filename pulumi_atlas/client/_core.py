@@ -1,0 +1,189 @@
+"""The verbs, written once: both faces (`Atlas`, `AsyncAtlas`) and the resources call these."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pulumi_atlas import config
+from pulumi_atlas.client import _kinds
+from pulumi_atlas.client._creation import Creation, Creator
+from pulumi_atlas.client._kinds import Kind, require
+from pulumi_atlas.client._readiness import Readiness
+from pulumi_atlas.client._session import Opened
+from pulumi_atlas.client._stop import Stop
+from pulumi_atlas.client.intents import Intent, IntentBook
+from pulumi_atlas.errors import NotFound, TimedOut
+from pulumi_atlas.ids import Tag
+from pulumi_atlas.models import Compute, ComputeSpec, EndpointSpec, ObservedEndpoint, ObservedVolume, Ready, VolumeSpec
+from pulumi_atlas.providers import registry
+from pulumi_atlas.rules.clock import Clock, SystemClock
+from pulumi_atlas.rules.diff import Plan
+
+__all__ = ["Core"]
+
+Say = Callable[[str], None]
+
+
+class Core:
+    """Opened providers, intents and inventories of one process. Belongs to one event loop.
+
+    `stack_config` holds the stack's configuration (`atlas:runpodApiKey` …) inside a Pulumi run; `say` gets one line for
+    each change of status.
+    """
+
+    def __init__(
+        self,
+        *,
+        environ: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stack_config: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        stop: Stop | None = None,
+        say: Say | None = None,
+    ) -> None:
+        self.environ = os.environ if environ is None else environ
+        self.settings = config.load(cwd=cwd, environ=self.environ)
+        self.stack_config = dict(stack_config or {})
+        self.clock = clock or SystemClock()
+        self.stop = stop or Stop()
+        self.say = say or (lambda line: None)
+        self.book = IntentBook(self.settings.state_dir)
+        self._opened: dict[tuple[str, str | None, str | None], Opened] = {}
+
+    def choose(self, provider: str | None) -> str:
+        """The provider's name: as given, else from the settings. Raises ConfigError naming the ways out."""
+        stack = self.stack_config.get("atlas:provider")
+        return config.choose_provider(provider, stack, self.settings, self.environ)
+
+    def open(self, provider: str | None, account: str | None = None, api_key: str | None = None) -> Opened:
+        """The provider, ready for use. Sends nothing. Raises ConfigError or Unauthorized when it cannot be reached so."""
+        name = self.choose(provider)
+        known = self._opened.get((name, account, api_key))
+        if known is not None:
+            return known
+        kind = registry.load(name)
+        access = config.resolve_access(
+            name,
+            account=account,
+            key_variable=kind.key_variable,
+            api_key=api_key,
+            stack_config=self.stack_config,
+            settings=self.settings,
+            environ=self.environ,
+        )
+        opened = Opened(kind(access), access, self.clock)
+        return self._opened.setdefault((name, account, api_key), opened)
+
+    def creator(self, opened: Opened) -> Creator:
+        """The maker of things for one opened provider."""
+        return Creator(opened, self.book, self.clock, self.stop)
+
+    async def create_pod(
+        self, opened: Opened, spec: ComputeSpec, tag: Tag, *, ready: Ready | None, timeout_s: float, wait: bool = True
+    ) -> Compute:
+        """Rent a pod and wait until it is usable. Raises as `Creator.create`, with the last lines of its log."""
+        readiness = Readiness(self, opened, ready, timeout_s)
+        name = spec.name or "pod"
+
+        async def until_usable(pod: Compute) -> Compute:
+            return await readiness.wait(pod) if wait else pod
+
+        return await self.creator(opened).create(
+            Creation(_kinds.POD, spec, tag, name, until_usable, readiness.explain if wait else None)
+        )
+
+    async def create_volume(self, opened: Opened, spec: VolumeSpec, tag: Tag, *, timeout_s: float) -> ObservedVolume:
+        """Make a volume and wait until it is ready."""
+        require(opened.provider, "volumes", operation="create_volume")
+
+        async def until_usable(volume: ObservedVolume) -> ObservedVolume:
+            return await self._until(_kinds.VOLUME, opened, volume, "creating", timeout_s)
+
+        name = spec.name or "volume"
+        return await self.creator(opened).create(Creation(_kinds.VOLUME, spec, tag, name, until_usable))
+
+    async def create_endpoint(
+        self, opened: Opened, spec: EndpointSpec, tag: Tag, *, timeout_s: float
+    ) -> ObservedEndpoint:
+        """Make an endpoint and wait until it takes jobs."""
+        require(opened.provider, "endpoints", operation="create_endpoint")
+
+        async def until_usable(endpoint: ObservedEndpoint) -> ObservedEndpoint:
+            return await self._until(_kinds.ENDPOINT, opened, endpoint, "starting", timeout_s)
+
+        name = spec.name or "endpoint"
+        return await self.creator(opened).create(Creation(_kinds.ENDPOINT, spec, tag, name, until_usable))
+
+    async def _until(self, kind: Kind[Any], opened: Opened, thing: Any, unready: str, timeout_s: float) -> Any:
+        deadline, attempt = self.clock.monotonic() + timeout_s, 0
+        while thing.status == unready:
+            if self.clock.monotonic() >= deadline:
+                raise TimedOut(f"{kind.name} {thing.name or thing.id} was not ready within {timeout_s:g} s",
+                               provider=opened.provider.name, operation="create")  # fmt: skip
+            await self.stop.wait(self.clock, min(2.0, 0.1 * 1.5**attempt))
+            thing, attempt = await kind.get(opened.provider, thing.id), attempt + 1
+        return thing
+
+    async def read(self, kind: Kind[Any], opened: Opened, ident: str, *, identity: str | None, age_s: float | None) -> Any:
+        """The thing as it is, from a shared listing; None when it is proven gone. Raises WrongAccount, or why not known."""
+        await opened.check_account(identity, operation="read", name=f"{kind.name} {ident}")
+        return await opened.inventory(kind).find(ident, thing_age_s=age_s)
+
+    async def delete(self, kind: Kind[Any], opened: Opened, ident: str, *, identity: str | None, birth: str | None) -> None:
+        """Destroy the thing; what is proven gone counts as destroyed. Closes the birth's intent."""
+        await opened.check_account(identity, operation="delete", name=f"{kind.name} {ident}")
+        self.stop.check_begin()
+        try:
+            await kind.remove(opened.provider, ident)
+        except NotFound:
+            opened.wrote()
+            left = await opened.inventory(kind).find(ident)
+            if left is not None:
+                raise
+        finally:
+            opened.wrote()
+        if birth:
+            self.book.close(birth)
+
+    async def update_pod(
+        self, opened: Opened, ident: str, spec: ComputeSpec, plan: Plan, *, ready: Ready | None, timeout_s: float
+    ) -> Compute:
+        """Do what the plan asks of an existing pod, and wait until it is what was wanted. Raises NotFound when it vanished."""
+        provider = opened.provider
+        self.stop.check_begin()
+        try:
+            pod: Compute = await provider.get_compute(ident)
+            if plan.spec_changes:
+                pod = await provider.update_compute(ident, spec, restart=plan.restart and plan.power != "start")
+            elif plan.restart and pod.status in ("running", "provisioning") and plan.power is None:
+                await provider.stop(ident)
+                await provider.start(ident)
+            if plan.power == "stop":
+                await provider.stop(ident)
+            elif plan.power == "start":
+                await provider.start(ident)
+            pod = await provider.get_compute(ident)
+        finally:
+            opened.wrote()
+        if plan.power == "start" or plan.restart:
+            pod = await Readiness(self, opened, ready, timeout_s).wait_explained(pod)
+        return pod
+
+    def unclosed(self) -> list[Intent]:
+        """All creations that were begun and are not known to be known."""
+        return list(self.book.unclosed())
+
+    async def aclose(self) -> None:
+        """Close the connections of all opened providers."""
+        opened, self._opened = list(self._opened.values()), {}
+        await asyncio.gather(*(one.provider.aclose() for one in opened))
+
+    def logs(self, opened: Opened, ident: str, *, follow: bool, tail: int | None) -> AsyncIterator[str]:
+        """Lines of the pod's output. Raises Unsupported, NotFound."""
+        require(opened.provider, "logs", operation="logs")
+        lines: AsyncIterator[str] = opened.provider.logs(ident, follow=follow, tail=tail)
+        return lines

@@ -1,0 +1,126 @@
+"""Durable notes of creations: written before the request that costs money, removed when the engine is known to know.
+
+One file for each birth in `<state dir>/intents`. States: *open* (the request may have been sent) → *answered* (usable,
+its id handed to the caller) → closed (the file is gone). Whatever kills the writer, the note says what to look for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pulumi_atlas import files, processes
+from pulumi_atlas.errors import ProviderFailure
+from pulumi_atlas.ids import Birth, Owner
+from pulumi_atlas.rules.ownership import IntentState, Leftover
+
+__all__ = ["Intent", "IntentBook", "KindName"]
+
+KindName = Literal["pod", "volume", "endpoint"]
+
+
+@dataclass(frozen=True)
+class Intent:
+    """One creation. `account` is the profile's name, `identity` the account it reached; times are seconds since the epoch."""
+
+    birth: Birth
+    owner: Owner
+    kind: KindName
+    provider: str
+    account: str | None
+    identity: str
+    name: str
+    spec_hash: str
+    writer: processes.ProcessIdentity
+    state: IntentState = "open"
+    thing_id: str | None = None
+    written_at: float = 0.0
+    folder: str = field(default="", compare=False)
+
+    def leftover(self) -> Leftover:
+        """What the rules of ownership need to know."""
+        return Leftover(self.birth, self.owner, self.state, self.writer.may_be_alive())
+
+    def as_json(self) -> dict[str, Any]:
+        """The note's content; it holds no argument of the user's and no key."""
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        return {"version": 1, **plain, "owner": str(self.owner), "writer": self.writer.as_json()}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Intent:
+        """Raises KeyError, TypeError or ValueError on a damaged note."""
+        plain = {name: fields[name] for name in _PLAIN}
+        writer = processes.ProcessIdentity.from_json(fields["writer"])
+        return cls(**plain, owner=Owner.parse(fields["owner"]), writer=writer)
+
+
+_PLAIN = (
+    *("birth", "kind", "provider", "account", "identity", "name", "spec_hash"),
+    *("state", "thing_id", "written_at", "folder"),
+)
+
+
+class IntentBook:
+    """The folder of notes. Many processes may use it at once: each birth has one writer, and files are replaced whole."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.folder = state_dir / "intents"
+
+    def open(self, intent: Intent) -> Intent:
+        """Write the note and make it durable, before the request is sent."""
+        files.make_private_folder(self.folder)
+        noted = replace(intent, folder=os.getcwd())
+        self._write(noted)
+        return noted
+
+    def record_id(self, intent: Intent, thing_id: str) -> Intent:
+        """Note the id that the provider gave."""
+        noted = replace(intent, thing_id=thing_id)
+        self._write(noted)
+        return noted
+
+    def answer(self, intent: Intent) -> Intent:
+        """Note that the thing is usable and is about to be handed to the caller."""
+        noted = replace(intent, state="answered")
+        self._write(noted)
+        return noted
+
+    def close(self, birth: Birth | str) -> bool:
+        """Forget the note: the caller is known to know, or nothing is there. False when there was none."""
+        return files.remove(self._path(birth))
+
+    def is_noted(self, birth: str) -> bool:
+        """Whether there is an unclosed note. Cheap: one look at a name."""
+        return self._path(birth).exists()
+
+    def get(self, birth: Birth | str) -> Intent | None:
+        """The unclosed note of a birth. Raises ProviderFailure when it is damaged."""
+        return self._read(self._path(birth))
+
+    def unclosed(self) -> Iterator[Intent]:
+        """All unclosed notes, oldest first. Raises ProviderFailure naming a damaged one: it may stand for a machine."""
+        found = [intent for path in self.folder.glob("*.json") if (intent := self._read(path))]
+        yield from sorted(found, key=lambda intent: intent.written_at)
+
+    def of_owner(self, owner: Owner) -> list[Intent]:
+        """Unclosed notes of one declared thing."""
+        return [intent for intent in self.unclosed() if intent.owner.same_thing(owner)]
+
+    def _path(self, birth: str) -> Path:
+        return self.folder / f"{birth}.json"
+
+    def _write(self, intent: Intent) -> None:
+        files.write_json(self._path(intent.birth), intent.as_json())
+
+    def _read(self, path: Path) -> Intent | None:
+        fields = files.read_json(path)
+        if fields is None:
+            return None
+        try:
+            return Intent.from_json(fields)
+        except (KeyError, TypeError, ValueError) as error:
+            hint = "it may stand for a rented machine: look at `atlas compute list`, then move the file away"
+            raise ProviderFailure(f"the intent {path} is damaged ({type(error).__name__})", hint=hint) from error
