@@ -105,9 +105,18 @@ def alive(state: State, pod_id: str, account: str | None, now: float) -> Row:
     return row
 
 
-def observe(ident: str, row: Row, now: float) -> Compute:
-    """The row as the provider shows it."""
-    spec, what = ComputeSpec.model_validate(row["spec"]), phase(row, now)
+def observe(state: State, ident: str, row: Row, now: float) -> Compute:
+    """The row as the provider shows it; made once for a row and what it means."""
+    what = phase(row, now)
+    seen = state.views.get(ident)
+    if seen is None or seen[0] is not row or seen[1] != what:
+        seen = state.views[ident] = (row, what, _shown(ident, row, what))
+    compute: Compute = seen[2]
+    return compute
+
+
+def _shown(ident: str, row: Row, what: Phase) -> Compute:
+    spec = ComputeSpec.model_validate(row["spec"])
     paid = what.status in ("provisioning", "running")
     return Compute(
         id=ident,
@@ -144,7 +153,7 @@ def listed(state: State, account: str, filters: ComputeFilter, now: float) -> tu
     for ident, row in state.rows("pods", account):
         left = row["gone_at"] is not None and row["gone_at"] <= now
         if not left and row["created_at"] <= born_by and ident not in state.settings.hidden:
-            shown.append(observe(ident, row, now))
+            shown.append(observe(state, ident, row, now))
     return tuple(pod for pod in shown if filters.matches(pod))
 
 

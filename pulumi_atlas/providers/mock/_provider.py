@@ -114,13 +114,13 @@ class MockProvider:
     async def create_compute(self, spec: ComputeSpec, tag: Tag) -> Compute:
         def act(state: State, now: float, account: str) -> Compute:
             ident, row = _pods.create(state, now, spec, tag, account, self._provision_s(state))
-            return _pods.observe(ident, row, now)
+            return _pods.observe(state, ident, row, now)
 
         return self._write("create_compute", {"spec": _shown(spec), "birth": tag.birth, "owner": str(tag.owner)}, act)
 
     async def get_compute(self, pod_id: PodId) -> Compute:
         def act(state: State, now: float, account: str) -> Compute:
-            return _pods.observe(pod_id, _pods.alive(state, pod_id, account, now), now)
+            return _pods.observe(state, pod_id, _pods.alive(state, pod_id, account, now), now)
 
         return self._read("get_compute", {"pod_id": pod_id}, act)
 
@@ -147,7 +147,7 @@ class MockProvider:
         def act(state: State, now: float, account: str) -> Compute:
             provision_s = self._provision_s(state)
             row = _pods.update(state, now, pod_id, account, spec, restart=restart, provision_s=provision_s)
-            return _pods.observe(pod_id, row, now)
+            return _pods.observe(state, pod_id, row, now)
 
         return self._write("update_compute", {"pod_id": pod_id, "spec": _shown(spec), "restart": restart}, act)
 

@@ -44,7 +44,7 @@ class Settings:
 
 @dataclass
 class State:
-    """The whole world. `changed` says that there is something to save."""
+    """The whole world. `changed` says that there is something to save; `views` keeps what rows were shown as."""
 
     seed: str
     counter: int = 0
@@ -52,6 +52,7 @@ class State:
     faults: list[Row] = field(default_factory=list)
     tables: dict[Table, dict[str, Row]] = field(default_factory=lambda: {table: {} for table in TABLES})
     changed: bool = False
+    views: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def now(self, wall: float) -> float:
         """The world's time in seconds since the epoch, when the machine's clock says `wall`."""
@@ -71,6 +72,7 @@ class State:
 
     def drop(self, table: Table, ident: str) -> None:
         if self.tables[table].pop(ident, None) is not None:
+            self.views.pop(ident, None)
             self.changed = True
 
     def rows(self, table: Table, account: str | None = None) -> Iterator[tuple[str, Row]]:

@@ -155,6 +155,7 @@ class FileStore:
             if self._state is not None and seen == self._seen:
                 return self._state
             text = (head + file.read()).decode()
+        views = self._state.views if self._state is not None else {}
         try:
             self._state, self._lines = _parse(text, self._lines)
         except (ValueError, KeyError, TypeError) as error:
@@ -163,7 +164,7 @@ class FileStore:
                 provider=PROVIDER,
                 hint="move the file away, or remove it for a fresh mock world",
             ) from error
-        self._seen = seen
+        self._state.views, self._seen = views, seen
         return self._state
 
     def _save(self, state: State) -> None:

@@ -90,7 +90,7 @@ class World:
 
         def act(state: State, now: float) -> dict[str, Compute]:
             rows = state.tables["pods"].items()
-            return {i: _pods.observe(i, r, now) for i, r in rows if r["gone_at"] is None or r["gone_at"] > now}
+            return {i: _pods.observe(state, i, r, now) for i, r in rows if r["gone_at"] is None or r["gone_at"] > now}
 
         return self._store.read(act)
 
@@ -134,7 +134,7 @@ class World:
 
         def act(state: State, now: float) -> Compute:
             ident, row = _pods.create(state, now, spec, tag, f"{PROVIDER}:{account}", 0.0)
-            return _pods.observe(ident, row, now)
+            return _pods.observe(state, ident, row, now)
 
         return self._store.write(act)
 
