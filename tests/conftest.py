@@ -53,6 +53,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return Path(__file__).resolve().parent.parent
+
+
 @pytest.fixture(autouse=True, scope="session")
 def nothing_runs_after_the_tests(pytestconfig: pytest.Config) -> Iterator[None]:
     """Processes that a fixture wider than one test started are gone at the end of the session."""
