@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import platformdirs
 
 from pulumi_atlas import processes
 from pulumi_atlas.providers.contract import Access
+from pulumi_atlas.providers.local._logs import LocalLogs
+from pulumi_atlas.providers.local._pods import ACCEPTS, REASONS, LocalPods
+from pulumi_atlas.providers.local._records import PodRecords
 from pulumi_atlas.providers.local._store import Store
+from pulumi_atlas.providers.local._volumes import LocalVolumes
 
 __all__ = ["LocalProvider"]
 
 
-class LocalProvider:
-    """This computer as a cloud."""
+class LocalProvider(LocalPods, LocalVolumes, LocalLogs):
+    """This computer as a cloud: free of charge, without GPUs to rent, and real.
+
+    All state lives in one folder: `ATLAS_LOCAL_DIR`, else the setting `dir`, else the user's data folder. Several
+    processes may use it at once. Options of pods: `grace_s`, seconds between TERM and KILL (10).
+    """
+
+    name: ClassVar[str] = "local"
+    accepts: ClassVar[frozenset[str]] = ACCEPTS
+    reasons: ClassVar[Mapping[str, str]] = REASONS
+    listing_lag_s: ClassVar[float] = 0.0
+    key_variable: ClassVar[str | None] = None
 
     def __init__(self, access: Access) -> None:
         self._access = access
         self._root = _folder(access)
         self._store = Store(self._root)
+        self._pods = PodRecords(self._store, self.accepts, self.reasons)
 
     async def identity(self) -> str:
         """`local:` and a digest of this machine and the provider's folder."""
         seed = f"{_machine()}\n{self._root.resolve()}"
         return f"local:{hashlib.sha256(seed.encode()).hexdigest()[:12]}"
+
+    async def aclose(self) -> None:
+        """Nothing to close: pods live on without us."""
 
 
 def _folder(access: Access) -> Path:
