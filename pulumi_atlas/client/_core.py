@@ -128,12 +128,16 @@ class Core:
             thing, attempt = await kind.get(opened.provider, thing.id), attempt + 1
         return thing
 
-    async def read(self, kind: Kind[Any], opened: Opened, ident: str, *, identity: str | None, age_s: float | None) -> Any:
+    async def read(
+        self, kind: Kind[Any], opened: Opened, ident: str, *, identity: str | None, age_s: float | None
+    ) -> Any:
         """The thing as it is, from a shared listing; None when it is proven gone. Raises WrongAccount, or why not known."""
         await opened.check_account(identity, operation="read", name=f"{kind.name} {ident}")
         return await opened.inventory(kind).find(ident, thing_age_s=age_s)
 
-    async def delete(self, kind: Kind[Any], opened: Opened, ident: str, *, identity: str | None, birth: str | None) -> None:
+    async def delete(
+        self, kind: Kind[Any], opened: Opened, ident: str, *, identity: str | None, birth: str | None
+    ) -> None:
         """Destroy the thing; what is proven gone counts as destroyed. Closes the birth's intent."""
         await opened.check_account(identity, operation="delete", name=f"{kind.name} {ident}")
         self.stop.check_begin()

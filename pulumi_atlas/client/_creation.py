@@ -31,7 +31,7 @@ from pulumi_atlas.rules import ownership
 from pulumi_atlas.rules.clock import Clock
 from pulumi_atlas.rules.waiting import pause_s
 
-__all__ = ["Creation", "Creator", "RECOVER"]
+__all__ = ["RECOVER", "Creation", "Creator"]
 
 T = TypeVar("T", Compute, ObservedVolume, ObservedEndpoint)
 

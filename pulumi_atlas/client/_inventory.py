@@ -22,7 +22,9 @@ class Inventory(Generic[T]):
     `drop` is called on our own writes, so that nobody reads what they have just changed from an old listing.
     """
 
-    def __init__(self, provider: Any, kind: Kind[T], clock: Clock, *, window_s: float = 0.015, keep_s: float = 1.0) -> None:
+    def __init__(
+        self, provider: Any, kind: Kind[T], clock: Clock, *, window_s: float = 0.015, keep_s: float = 1.0
+    ) -> None:
         self._provider, self._kind, self._clock = provider, kind, clock
         self._window_s, self._keep_s = window_s, keep_s
         self._pending: asyncio.Task[Listing[T]] | None = None

@@ -34,7 +34,9 @@ def require(provider: Provider | type[Provider], ability: str, *, operation: str
     if hasattr(provider, ABILITIES[ability][1]):
         return
     reason = provider.reasons.get(ability) or "`atlas providers` shows who can"
-    raise Unsupported(f"it has no {ability.replace('_', ' ')}", provider=provider.name, operation=operation, hint=reason)
+    raise Unsupported(
+        f"it has no {ability.replace('_', ' ')}", provider=provider.name, operation=operation, hint=reason
+    )
 
 
 POD: Kind[Compute] = Kind(

@@ -40,7 +40,10 @@ class Readiness:
                 told = pod.status
                 self._core.say(f"{pod.name or pod.id}: {told}")
             verdict = waiting.judge(
-                pod, port, running_for_s=now - (now if running_since is None else running_since), settle_s=self._settle_s
+                pod,
+                port,
+                running_for_s=now - (now if running_since is None else running_since),
+                settle_s=self._settle_s,
             )
             if verdict == "usable" or (verdict == "probe" and await self._answers(pod, port)):
                 return pod
@@ -86,7 +89,9 @@ class Readiness:
         return found
 
     def _dead(self, pod: Compute) -> AtlasError:
-        how = pod.reason or (f"its command ended with code {pod.exit_code}" if pod.exit_code is not None else "it ended")
+        how = pod.reason or (
+            f"its command ended with code {pod.exit_code}" if pod.exit_code is not None else "it ended"
+        )
         text = f"{pod.name or pod.id} is {pod.status} before it was usable: {how}"
         return ProviderFailure(text, provider=self._opened.provider.name, operation="create")
 

@@ -60,7 +60,9 @@ class Opened:
 
 def _account_hint(access: Access) -> str:
     if access.key_source:
-        return f"the key came from {access.key_source}; use the account that the thing was made in (nothing was changed)"
+        return (
+            f"the key came from {access.key_source}; use the account that the thing was made in (nothing was changed)"
+        )
     return "run where it was made, with the same folder and settings (nothing was changed)"
 
 
@@ -78,5 +80,3 @@ def endpoint_traits(provider: type[Provider]) -> Traits:
 
 def _spec_fields() -> frozenset[str]:
     return frozenset(PodArgs.__mro__[1].model_fields)  # type: ignore[attr-defined]
-
-

@@ -40,7 +40,9 @@ class Stop:
         end = clock.monotonic() + seconds
         while True:
             if self._now.is_set():
-                raise Interrupted(f"stopped while waiting: {self._reason}", hint="atlas doctor --recover finishes the work")
+                raise Interrupted(
+                    f"stopped while waiting: {self._reason}", hint="atlas doctor --recover finishes the work"
+                )
             left = end - clock.monotonic()
             if left <= 0:
                 return

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-
 from pulumi_atlas.client._core import Core
 from pulumi_atlas.client._kinds import require
 from pulumi_atlas.client._session import Opened
@@ -346,5 +345,3 @@ def _spec(model: type[Any], spec: Any, fields: Mapping[str, Any], opened: Opened
     merged = _merged(model, spec, fields)
     plain = {k: v.model_dump(mode="json") if hasattr(v, "model_dump") else v for k, v in merged.items()}
     return parse_for(model, plain, opened.provider.name)
-
-

@@ -6,7 +6,7 @@ import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 from pulumi_atlas.client import _loop
 from pulumi_atlas.client.aio import AsyncAtlas
@@ -16,6 +16,8 @@ __all__ = ["Atlas"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_END = object()
 
 
 def _sync(verb: Callable[Concatenate[AsyncAtlas, P], Awaitable[R]]) -> Callable[Concatenate[Atlas, P], R]:
@@ -29,24 +31,23 @@ def _sync(verb: Callable[Concatenate[AsyncAtlas, P], Awaitable[R]]) -> Callable[
     return call
 
 
-def _iterate(verb: Callable[Concatenate[AsyncAtlas, P], AsyncIterator[R]]) -> Callable[Concatenate[Atlas, P], Iterator[R]]:
+def _iterate(
+    verb: Callable[Concatenate[AsyncAtlas, P], AsyncIterator[R]],
+) -> Callable[Concatenate[Atlas, P], Iterator[R]]:
     @functools.wraps(verb)
     def call(self: Atlas, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         source = verb(self._face, *args, **kwargs)
         try:
-            while True:
-                try:
-                    yield _loop.run(_next(source))
-                except StopAsyncIteration:
-                    return
+            while (item := _loop.run(_next(source))) is not _END:
+                yield cast(R, item)
         finally:
             _loop.run(_close(source))
 
     return call
 
 
-async def _next(source: AsyncIterator[R]) -> R:
-    return await anext(source)
+async def _next(source: AsyncIterator[R]) -> R | object:
+    return await anext(source, _END)
 
 
 async def _close(source: AsyncIterator[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -117,8 +118,8 @@ def _gpu_failures(raw: Mapping[str, Any], provider: type[Provider]) -> Iterator[
         try:
             if isinstance(name, str):
                 gpus.find(name)
-        except ConfigError as error:
-            yield Failure(f"gpu[{index}]", error.message, error.hint)
+        except InvalidSpec as error:
+            yield from (replace(failure, path=f"gpu[{index}]") for failure in error.failures)
 
 
 def _worker_failures(raw: Mapping[str, Any]) -> Iterator[Failure]:

@@ -12,12 +12,12 @@ from pydantic import BaseModel, TypeAdapter
 from pulumi_atlas.models import EndpointArgs, PodArgs, VolumeArgs
 from pulumi_atlas.rules.unknown import holds_unknown
 
-__all__ = ["Plan", "Power", "plan_endpoint", "plan_pod", "plan_volume"]
+__all__ = ["PLACEMENT", "Plan", "Power", "plan_endpoint", "plan_pod", "plan_volume", "same_meaning"]
 
 Power = Literal["start", "stop"]
 
 #: Arguments that only constrain creation: an existing pod is replaced when the user changed one *and* the pod violates it.
-_PLACEMENT = frozenset({"gpu", "regions", "max_cost_per_hour", "cloud_type"})
+PLACEMENT = frozenset({"gpu", "regions", "max_cost_per_hour", "cloud_type"})
 
 #: Arguments that only tell us how to behave: a change is noted and asks nothing of the provider.
 _OURS = frozenset({"ready", "timeouts", "desired_status", "trigger"})
@@ -51,7 +51,7 @@ def plan_pod(old: Mapping[str, Any], new: Mapping[str, Any], table: Mapping[str,
     """`old`: the last outputs (arguments and observed values); `new`: checked inputs, unknowns allowed."""
     changed = _changed(PodArgs, old, new)
     replaces = {name for name in changed if _asks_for_replacement(name, old, new, table)}
-    told = changed - replaces - _OURS - _PLACEMENT
+    told = changed - replaces - _OURS - PLACEMENT
     restart = "trigger" in changed or any(table.get(name) == "restart" for name in told)
     power = _power(old, new, restart=restart)
     if power and not can_stop:
@@ -97,7 +97,7 @@ def _asks_for_replacement(name: str, old: Mapping[str, Any], new: Mapping[str, A
         return False  # it may turn out to be what it was
     if name in _IDENTITY:
         return True
-    if name in _PLACEMENT and name not in table:
+    if name in PLACEMENT and name not in table:
         return _violates(name, old, new)
     return table.get(name, "replace") == "replace"
 
@@ -124,6 +124,11 @@ def _power(old: Mapping[str, Any], new: Mapping[str, Any], *, restart: bool) -> 
     if status in ("stopped", "failed") or (status == "finished" and restart):
         return "start"
     return None
+
+
+def same_meaning(model: type[BaseModel], name: str, left: Any, right: Any) -> bool:
+    """Whether two spellings of an argument mean the same; None stands for the default."""
+    return bool(_meaning(model, name, {name: left}) == _meaning(model, name, {name: right}))
 
 
 def _changed(model: type[BaseModel], old: Mapping[str, Any], new: Mapping[str, Any]) -> set[str]:

@@ -34,6 +34,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "int_from_float": ("must be a whole number", ""),
     "float_type": ("must be a number", ""),
     "float_parsing": ("must be a number", ""),
+    "literal_error": ("is none of the possible values", ""),
     "finite_number": ("must be a finite number", ""),
 }
 
@@ -118,13 +119,15 @@ def _failure(model: type[BaseModel], raw: Mapping[str, Any], where: Sequence[Any
         hint = next((_PATTERN_HINTS[key] for key in keys if key in _PATTERN_HINTS), "")
         return Failure(path, "has a form that is not allowed", hint)
     message, hint = _WORDS.get(kind, ("", ""))
+    if kind == "literal_error":
+        hint = f"one of {row['ctx']['expected']}"
     return Failure(path, message or _lower_first(str(row["msg"])), hint)
 
 
 def _names_at(model: type[BaseModel], where: Sequence[Any]) -> list[str]:
     for step in where:
         info = model.model_fields.get(str(step))
-        inner = [kind for kind in _classes(info.annotation)] if info else []
+        inner = list(_classes(info.annotation)) if info else []
         if not inner:
             return []
         model = inner[0]

@@ -1,0 +1,76 @@
+"""The program's side of a resource: defaults from settings, the owner, and what is wrong before the engine is asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from pulumi.runtime.config import is_config_secret
+from pydantic import BaseModel
+
+from pulumi_atlas import config
+from pulumi_atlas.errors import AtlasError, Failure
+from pulumi_atlas.providers import registry
+from pulumi_atlas.resources.stack import stack_of_program
+
+__all__ = ["inputs_of", "owner_of"]
+
+_TYPE_PREFIX = "pulumi-python:dynamic/"
+
+
+def inputs_of(
+    name: str, kind: str, given: Mapping[str, Any], outputs: tuple[str, ...], opts: pulumi.ResourceOptions | None
+) -> dict[str, Any]:
+    """The properties to register: arguments that were given, the hidden inputs, and the outputs declared as None."""
+    problems: list[Failure] = []
+    provider = given.get("provider") or _default_provider(problems)
+    problems += _plain_keys()
+    rows = [{"path": f.path, "message": f.message, "hint": f.hint} for f in problems]
+    properties: dict[str, Any] = dict.fromkeys(outputs)
+    properties |= {key: _plain(value) for key, value in given.items() if value is not None}
+    properties |= {"name": name, "provider": provider, "owner": owner_of(name, kind, opts), "birth": None}
+    return {**properties, "problems": rows or None}
+
+
+def owner_of(name: str, kind: str, opts: pulumi.ResourceOptions | None) -> pulumi.Output[str]:
+    """The owner: this stack's id, and the resource's type below its parents' types, with its name."""
+    parent = opts.parent if opts else None
+    if parent is None:
+        return stack_of_program().id.apply(lambda stack: f"stack:{stack}:{kind}::{name}")
+    return pulumi.Output.all(stack_of_program().id, parent.urn).apply(
+        lambda both: f"stack:{both[0]}:{_types_of(both[1])}{kind}::{name}"
+    )
+
+
+def _types_of(urn: str) -> str:
+    """`project::a$b` of a parent's URN as `a$b$`; nothing for the stack itself."""
+    parts = urn.split("::")
+    qualified = parts[2] if len(parts) > 2 else ""
+    return "" if qualified in ("", "pulumi:pulumi:Stack") else qualified.replace(_TYPE_PREFIX, "") + "$"
+
+
+def _default_provider(problems: list[Failure]) -> str | None:
+    stack = pulumi.Config("atlas").get("provider")
+    try:
+        return config.choose_provider(None, stack, config.load(environ=os.environ), os.environ)
+    except AtlasError as error:
+        problems.append(Failure("provider", error.message, error.hint))
+        return None
+
+
+def _plain_keys() -> list[Failure]:
+    """Keys that stand in the stack's configuration in clear."""
+    settings = pulumi.Config("atlas")
+    found = []
+    for provider in registry.known():
+        key = config.stack_key(provider)
+        if settings.get(key) and not is_config_secret(f"atlas:{key}"):
+            hint = f"rotate it, then `pulumi config set --secret atlas:{key}`"
+            found.append(Failure(f"config.atlas:{key}", "a key stands in the stack's configuration in clear", hint))
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json", exclude_none=True) if isinstance(value, BaseModel) else value

@@ -1,0 +1,248 @@
+"""A pod as a Pulumi resource."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import Resource
+
+from pulumi_atlas.client import _kinds
+from pulumi_atlas.client._session import Opened
+from pulumi_atlas.client.validation import check_pod
+from pulumi_atlas.errors import Failure
+from pulumi_atlas.ids import PodId, Tag
+from pulumi_atlas.models import Compute, ComputeSpec, PodArgs, Port, Ready, Timeouts
+from pulumi_atlas.providers import registry
+from pulumi_atlas.providers.contract import ABILITIES
+from pulumi_atlas.resources import _process, _wire
+from pulumi_atlas.resources._program import inputs_of
+from pulumi_atlas.resources._shell import Shell
+from pulumi_atlas.rules.diff import PLACEMENT, Plan, plan_pod, same_meaning
+
+__all__ = ["Pod"]
+
+_OUTPUTS = (
+    *("status", "reason", "exit_code", "urls", "public_ip", "cost_per_hour", "region", "gpu_name"),
+    *("created_at", "account_id"),
+)
+
+
+class _PodProvider(Shell):
+    """Serves `Pod`. The engine's state names this class: it is never renamed."""
+
+    kind = _kinds.POD
+    model = PodArgs
+    outputs = _OUTPUTS
+
+    def _failures(self, raw: Mapping[str, Any]) -> list[Failure]:
+        return check_pod(PodArgs, raw)
+
+    def _plan(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Plan:
+        provider = registry.load(str(olds.get("provider") or news.get("provider")))
+        table = getattr(provider, "compute_changes", {})
+        return plan_pod(olds, news, table, can_stop=hasattr(provider, ABILITIES["stop"][1]))
+
+    async def _make(self, opened: Opened, args: PodArgs, tag: Tag) -> Compute:
+        core = _process.core()
+        timeout_s = args.timeouts.create_s
+        pod = await core.create_pod(opened, args.spec(), tag, ready=args.ready, timeout_s=timeout_s)
+        if args.desired_status == "stopped":
+            await opened.provider.stop(PodId(pod.id))
+            opened.wrote()
+            pod = await opened.provider.get_compute(PodId(pod.id))
+        return pod
+
+    async def _change(self, opened: Opened, ident: str, args: PodArgs, plan: Plan) -> Compute:
+        return await _process.core().update_pod(
+            opened, ident, args.spec(), plan, ready=args.ready, timeout_s=args.timeouts.update_s
+        )
+
+    def _live(self, props: Mapping[str, Any], thing: Compute) -> dict[str, Any]:
+        live = dict(props)
+        wanted = props.get("desired_status") or "running"
+        live["desired_status"] = _live_power(str(wanted), thing.status)
+        if thing.spec is None:
+            return live
+        shown = thing.spec.model_dump(mode="json")
+        for name in ComputeSpec.model_fields.keys() - PLACEMENT:
+            if not same_meaning(PodArgs, name, props.get(name), shown[name]):
+                live[name] = shown[name]
+        return live
+
+    def _observed(self, thing: Compute) -> dict[str, Any]:
+        fields = ("status", "exit_code", "public_ip", "cost_per_hour", "region", "created_at")
+        return {
+            **_wire.spell_json(thing, fields),
+            "urls": thing.urls,
+            "reason": thing.reason,
+            **({"gpu_name": thing.gpu} if thing.gpu else {}),
+        }
+
+
+def _live_power(wanted: str, status: str) -> str:
+    """`desired_status` as it is in truth: a command that ended well is no drift, one that failed is."""
+    if status in ("running", "provisioning"):
+        return "running"
+    if status == "finished" or wanted == "stopped":
+        return wanted
+    return status
+
+
+class Pod(Resource, module="atlas", name="Pod"):
+    """A rented (or, with `local`, a started) machine that runs one command.
+
+    Every argument may be an `Output`. What cannot be right is refused at preview, each failure with its path and a hint.
+
+    Args:
+        resource_name: The Pulumi name; also the pod's name at the provider.
+        provider: Which cloud; default: stack config `atlas:provider`, atlas.yaml, `ATLAS_PROVIDER`.
+        command: Program and arguments, run as given, without a shell. Changing it restarts the pod.
+        image: Container image, where the provider runs containers.
+        env: Environment variables, texts. Secret values stay secret. Changing them restarts the pod.
+        ports: Ports that the program serves: ``"8888/http"``, ``"22/tcp"`` or ``8888``. On `local` each gets a free port
+            of this machine, told to the program as ``PORT`` (the first) and ``PORT_<n>``.
+        volumes: Mount path → volume id.
+        gpu: Canonical GPU names (`atlas gpus`) in order of preference: the first with capacity is taken. Constrains
+            creation: an existing pod is replaced only when you change this and the pod's GPU is no longer in it.
+        gpu_count: Number of GPUs, 1 or more.
+        cloud_type: ``"any"``, ``"secure"`` or ``"community"``; constrains creation, as `gpu`.
+        spot: Rent an interruptible machine.
+        regions: Regions that are allowed; constrains creation, as `gpu`.
+        max_cost_per_hour: The most that an hour may cost at creation. A later rise is reported, never acted on.
+        container_disk_gb: Size of the pod's own disk, gigabytes.
+        volume_gb: Size of the pod's own persistent storage, gigabytes, where the provider has that.
+        template_id: A template at the provider to start from.
+        working_dir: Folder to run the command in; relative to the project's folder on `local`.
+        desired_status: ``"running"`` or ``"stopped"``. A pod stopped behind Pulumi's back is drift.
+        trigger: Any value; when it changes, the command is run again, also when it had ended.
+        on_exit: What happens when the command ends by itself: ``"keep"`` (default), ``"stop"``, ``"terminate"``,
+            ``"restart"``.
+        max_lifetime_s: Seconds after which the provider itself ends the pod's run.
+        ready: What must be true before the pod counts as created; default: its first port accepts connections.
+        timeouts: Seconds for create, update and delete (the engine's `custom_timeouts` never reach a dynamic provider).
+        account: A profile of atlas.yaml.
+        provider_options: What only one cloud knows; never overrides what we generate.
+        opts: Pulumi's resource options.
+    """
+
+    status: pulumi.Output[str]
+    """``provisioning``, ``running``, ``stopped``, ``finished`` (ended with code 0) or ``failed``."""
+    reason: pulumi.Output[str]
+    """A sentence when the status needs one; else empty."""
+    exit_code: pulumi.Output[int | None]
+    """How the command ended: its code, or minus the signal's number; None while it has not."""
+    urls: pulumi.Output[dict[str, str]]
+    """URL by port number, for example ``pod.urls["8888"]``. Where it follows from the id it is known at preview."""
+    public_ip: pulumi.Output[str | None]
+    """The machine's public address, where it has one."""
+    cost_per_hour: pulumi.Output[float | None]
+    """Price per hour in the account's currency; 0 on `local`."""
+    region: pulumi.Output[str | None]
+    """Where it runs."""
+    gpu_name: pulumi.Output[str | None]
+    """The canonical name of the GPU that was given."""
+    created_at: pulumi.Output[str | None]
+    """When it was created, ISO 8601."""
+    account_id: pulumi.Output[str]
+    """The identity of the account it was made in; other accounts are refused."""
+    provider: pulumi.Output[str]
+    """The provider's name."""
+    name: pulumi.Output[str]
+    """The pod's name at the provider."""
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        provider: pulumi.Input[str] | None = None,
+        command: pulumi.Input[Sequence[pulumi.Input[str]]] | None = None,
+        image: pulumi.Input[str] | None = None,
+        env: pulumi.Input[Mapping[str, pulumi.Input[str]]] | None = None,
+        ports: pulumi.Input[Sequence[pulumi.Input[str | int]]] | None = None,
+        volumes: pulumi.Input[Mapping[str, pulumi.Input[str]]] | None = None,
+        gpu: pulumi.Input[Sequence[pulumi.Input[str]]] | pulumi.Input[str] | None = None,
+        gpu_count: pulumi.Input[int] | None = None,
+        cloud_type: pulumi.Input[str] | None = None,
+        spot: pulumi.Input[bool] | None = None,
+        regions: pulumi.Input[Sequence[pulumi.Input[str]]] | None = None,
+        max_cost_per_hour: pulumi.Input[float] | None = None,
+        container_disk_gb: pulumi.Input[int] | None = None,
+        volume_gb: pulumi.Input[int] | None = None,
+        template_id: pulumi.Input[str] | None = None,
+        working_dir: pulumi.Input[str] | None = None,
+        desired_status: pulumi.Input[str] | None = None,
+        trigger: pulumi.Input[Any] | None = None,
+        on_exit: pulumi.Input[str] | None = None,
+        max_lifetime_s: pulumi.Input[float] | None = None,
+        ready: Ready | pulumi.Input[Mapping[str, Any]] | None = None,
+        timeouts: Timeouts | pulumi.Input[Mapping[str, Any]] | None = None,
+        account: pulumi.Input[str] | None = None,
+        provider_options: pulumi.Input[Mapping[str, Any]] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        given = {
+            "provider": provider,
+            "command": command,
+            "image": image,
+            "env": env,
+            "ports": ports,
+            "volumes": volumes,
+            "gpu": [gpu] if isinstance(gpu, str) else gpu,
+            "gpu_count": gpu_count,
+            "cloud_type": cloud_type,
+            "spot": spot,
+            "regions": regions,
+            "max_cost_per_hour": max_cost_per_hour,
+            "container_disk_gb": container_disk_gb,
+            "volume_gb": volume_gb,
+            "template_id": template_id,
+            "working_dir": working_dir,
+            "desired_status": desired_status,
+            "trigger": trigger,
+            "on_exit": on_exit,
+            "max_lifetime_s": max_lifetime_s,
+            "ready": ready,
+            "timeouts": timeouts,
+            "account": account,
+            "provider_options": provider_options,
+        }
+        super().__init__(
+            _PodProvider(), resource_name, inputs_of(resource_name, "atlas:Pod", given, _OUTPUTS, opts), opts
+        )
+        self.urls = _urls(self.id, ports, given["provider"] or self.provider, self.urls)
+
+    @classmethod
+    def get(
+        cls,
+        resource_name: str,
+        id: pulumi.Input[str],
+        *,
+        provider: str | None = None,
+        account: str | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> Pod:
+        """An existing pod, read and not managed: it is neither changed nor destroyed by this program."""
+        return cls(
+            resource_name,
+            provider=provider,
+            account=account,
+            opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(id=id)),
+        )
+
+
+def _urls(ident: Any, ports: Any, provider: Any, stored: Any) -> pulumi.Output[dict[str, str]]:
+    """URLs from id and ports in the program process, so that an update of this pod changes nothing that uses them."""
+
+    def derive(values: Sequence[Any]) -> Any:
+        pod_id, asked, name = values
+        try:
+            stable = getattr(registry.load(str(name)), "pod_urls", None)
+            if stable is None or not asked:
+                return stored
+            return stable(PodId(str(pod_id)), [Port.model_validate(port) for port in asked])
+        except Exception:  # noqa: BLE001  # not an id of that provider (a mocked test, an unknown provider): as stored
+            return stored
+
+    return pulumi.Output.all(ident, ports, provider).apply(derive)

@@ -1,0 +1,50 @@
+"""The small resource that holds the stack's own random id, so that two people with the same names never share a machine."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider
+from pulumi.runtime.settings import get_root_resource
+
+from pulumi_atlas.ids import new_stack_id
+
+__all__ = ["Stack", "stack_of_program"]
+
+_NAME = "atlas"
+
+_made: weakref.WeakKeyDictionary[pulumi.Resource, Stack] = weakref.WeakKeyDictionary()
+
+
+class _StackProvider(ResourceProvider):
+    """Makes an id once. It stands for nothing outside the state."""
+
+    serialize_as_secret_always = False
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(new_stack_id(), {})
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=False)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        return ReadResult(id_, {}, {})
+
+
+class Stack(Resource, module="atlas", name="Stack"):
+    """Holds the stack id, as its own `id`. Made by the first of our resources in a program; never make one yourself."""
+
+    def __init__(self) -> None:
+        super().__init__(_StackProvider(), _NAME, {})
+
+
+def stack_of_program() -> Stack:
+    """The program's one `Stack`: made on first use, and anew for each program that runs in this process."""
+    root = get_root_resource()
+    if root is None:
+        return Stack()
+    if root not in _made:
+        _made[root] = Stack()
+    return _made[root]
