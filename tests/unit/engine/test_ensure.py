@@ -156,17 +156,17 @@ def test_an_offered_checksum_decides(
     assert ("the archive's checksum is" in done.stderr) == (not right)
 
 
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        (None, "answered 404"),
-        (b"<html>a sign-in page</html>", "cannot be read"),
-        (archive()[:100], "cannot be read"),
-        (archive(without="pulumi-language-python"), "lacks pulumi-language-python"),
-        (archive(script="exit 1"), "does not run"),
-        (archive(script="echo v3.1.0"), "3.254.0 or newer"),
-    ],
-)
+BAD = {
+    "missing": (None, "answered 404"),
+    "no archive": (b"<html>a sign-in page</html>", "cannot be read"),
+    "cut": (archive()[:100], "cannot be read"),
+    "incomplete": (archive(without="pulumi-language-python"), "lacks pulumi-language-python"),
+    "broken": (archive(script="exit 1"), "does not run"),
+    "old": (archive(script="echo v3.1.0"), "3.254.0 or newer"),
+}
+
+
+@pytest.mark.parametrize(("body", "said"), BAD.values(), ids=BAD)
 def test_a_bad_archive_is_refused_and_nothing_of_it_stays(
     body: bytes | None, said: str, root: Path, machine: Mapping[str, str], vendor: Vendor
 ) -> None:
