@@ -11,6 +11,7 @@ import platformdirs
 
 from pulumi_atlas import processes
 from pulumi_atlas.providers.contract import Access
+from pulumi_atlas.providers.local._endpoints import LocalEndpoints
 from pulumi_atlas.providers.local._logs import LocalLogs
 from pulumi_atlas.providers.local._pods import ACCEPTS, REASONS, LocalPods
 from pulumi_atlas.providers.local._records import PodRecords
@@ -20,7 +21,7 @@ from pulumi_atlas.providers.local._volumes import LocalVolumes
 __all__ = ["LocalProvider"]
 
 
-class LocalProvider(LocalPods, LocalVolumes, LocalLogs):
+class LocalProvider(LocalPods, LocalVolumes, LocalLogs, LocalEndpoints):
     """This computer as a cloud: free of charge, without GPUs to rent, and real.
 
     All state lives in one folder: `ATLAS_LOCAL_DIR`, else the setting `dir`, else the user's data folder. Several

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
 __all__ = ["FINAL", "Job", "Status"]
@@ -88,25 +88,25 @@ class Job:
 
     def answer(self) -> dict[str, Any]:
         """The job as the job API tells of it: RunPod's names, times in milliseconds, absent where there is nothing to say."""
-        fields: dict[str, Any] = {"id": self.id, "status": self.status}
+        told: dict[str, Any] = {"id": self.id, "status": self.status}
         if self.started is not None:
-            fields["delayTime"] = max(0, round((self.started - self.submitted) * 1000))
+            told["delayTime"] = max(0, round((self.started - self.submitted) * 1000))
         if self.started is not None and self.ended is not None:
-            fields["executionTime"] = max(0, round((self.ended - self.started) * 1000))
+            told["executionTime"] = max(0, round((self.ended - self.started) * 1000))
         if self.output is not None or self.status == "COMPLETED":
-            fields["output"] = self.output
+            told["output"] = self.output
         if self.error is not None:
-            fields["error"] = self.error
+            told["error"] = self.error
         if self.worker is not None:
-            fields["workerId"] = self.worker
+            told["workerId"] = self.worker
         if self.retries:
-            fields["retries"] = self.retries
-        return fields
+            told["retries"] = self.retries
+        return told
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> Self:
+    def from_json(cls, record: dict[str, Any]) -> Self:
         """The inverse of `as_json`. Raises TypeError on a foreign record."""
-        return cls(**fields)
+        return cls(**record)

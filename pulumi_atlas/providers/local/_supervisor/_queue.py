@@ -141,11 +141,17 @@ class Queue:
         self._waiting[job_id] = None
         return self._keep(job.asked_again(now))
 
+    def webhook_done(self, job_id: str) -> None:
+        """The job's webhook was delivered, or given up."""
+        job = self.jobs.get(job_id)
+        if job is not None and job.is_final:
+            self._keep(replace(job, webhook_done=True))
+
     # -- workers ---------------------------------------------------------------------------------------------------
 
     def take(self, worker: str, count: int, now: float) -> list[Job]:
         """Give the worker up to `count` jobs, oldest first."""
-        taken = []
+        taken: list[Job] = []
         while self._waiting and len(taken) < count:
             job_id, _ = self._waiting.popitem(last=False)
             self._held.setdefault(worker, {})[job_id] = None
