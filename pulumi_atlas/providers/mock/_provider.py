@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, TypeVar
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 from pulumi_atlas.access import Access
-from pulumi_atlas.errors import AtlasError, ConfigError, ProviderFailure, TimedOut
+from pulumi_atlas.errors import ProviderFailure, TimedOut
 from pulumi_atlas.ids import EndpointId, JobId, PodId, Tag, VolumeId
 from pulumi_atlas.models import (
     FINAL_JOB_STATUSES,
@@ -30,20 +29,15 @@ from pulumi_atlas.models import (
     VolumeSpec,
 )
 from pulumi_atlas.providers.contract import Change
-from pulumi_atlas.providers.mock import _catalog, _endpoints, _faults, _jobs, _pods, _volumes
+from pulumi_atlas.providers.mock import _catalog, _endpoints, _jobs, _pods, _volumes
+from pulumi_atlas.providers.mock._calls import Act, Caller, shown
 from pulumi_atlas.providers.mock._state import PROVIDER, State
-from pulumi_atlas.providers.mock._world import PROVISION_VARIABLE, World
+from pulumi_atlas.providers.mock._world import World
 
 __all__ = ["MockProvider"]
 
-T = TypeVar("T")
-
 _ID = re.compile(r"mock-[A-Za-z0-9]+-([a-z])\d+")
 _POLL_S = 0.01
-_MASK = "***"
-
-#: Gets the state, the world's time and the caller's account.
-_Act = Callable[[State, float, str], T]
 
 
 class MockProvider:
@@ -93,18 +87,15 @@ class MockProvider:
     offers_spot: ClassVar[Literal[True]] = True
 
     def __init__(self, access: Access, *, world: World | None = None) -> None:
-        self._access = access
-        self._world = world
+        self._calls = Caller(access, world)
 
     @property
     def world(self) -> World:
         """The world that this provider works on."""
-        if self._world is None:
-            self._world = World.of(self._access)
-        return self._world
+        return self._calls.world
 
     async def identity(self) -> str:
-        return self._read("identity", {}, lambda state, now, account: account)
+        return self._calls.read("identity", {}, lambda state, now, account: account)
 
     async def aclose(self) -> None:
         return None
@@ -113,43 +104,47 @@ class MockProvider:
 
     async def create_compute(self, spec: ComputeSpec, tag: Tag) -> Compute:
         def act(state: State, now: float, account: str) -> Compute:
-            ident, row = _pods.create(state, now, spec, tag, account, self._provision_s(state))
+            ident, row = _pods.create(state, now, spec, tag, account, self._calls.provision_s(state))
             return _pods.observe(state, ident, row, now)
 
-        return self._write("create_compute", {"spec": _shown(spec), "birth": tag.birth, "owner": str(tag.owner)}, act)
+        return self._calls.write(
+            "create_compute", {"spec": shown(spec), "birth": tag.birth, "owner": str(tag.owner)}, act
+        )
 
     async def get_compute(self, pod_id: PodId) -> Compute:
         def act(state: State, now: float, account: str) -> Compute:
             return _pods.observe(state, pod_id, _pods.alive(state, pod_id, account, now), now)
 
-        return self._read("get_compute", {"pod_id": pod_id}, act)
+        return self._calls.read("get_compute", {"pod_id": pod_id}, act)
 
     async def list_compute(self, filters: ComputeFilter) -> Listing[Compute]:
         def act(state: State, now: float, account: str) -> Listing[Compute]:
             pods = _pods.listed(state, account, filters, now)
             return Listing(pods, account, complete=state.settings.listing_complete)
 
-        return self._read("list_compute", {"filters": filters.model_dump(exclude_none=True)}, act)
+        return self._calls.read("list_compute", {"filters": filters.model_dump(exclude_none=True)}, act)
 
     async def terminate(self, pod_id: PodId) -> None:
-        self._write("terminate", {"pod_id": pod_id}, lambda s, now, account: _pods.terminate(s, now, pod_id, account))
+        self._calls.write(
+            "terminate", {"pod_id": pod_id}, lambda s, now, account: _pods.terminate(s, now, pod_id, account)
+        )
 
     async def stop(self, pod_id: PodId) -> None:
-        self._write("stop", {"pod_id": pod_id}, lambda s, now, account: _pods.stop(s, now, pod_id, account))
+        self._calls.write("stop", {"pod_id": pod_id}, lambda s, now, account: _pods.stop(s, now, pod_id, account))
 
     async def start(self, pod_id: PodId) -> None:
         def act(state: State, now: float, account: str) -> None:
-            _pods.start(state, now, pod_id, account, self._provision_s(state))
+            _pods.start(state, now, pod_id, account, self._calls.provision_s(state))
 
-        self._write("start", {"pod_id": pod_id}, act)
+        self._calls.write("start", {"pod_id": pod_id}, act)
 
     async def update_compute(self, pod_id: PodId, spec: ComputeSpec, *, restart: bool) -> Compute:
         def act(state: State, now: float, account: str) -> Compute:
-            provision_s = self._provision_s(state)
+            provision_s = self._calls.provision_s(state)
             row = _pods.update(state, now, pod_id, account, spec, restart=restart, provision_s=provision_s)
             return _pods.observe(state, pod_id, row, now)
 
-        return self._write("update_compute", {"pod_id": pod_id, "spec": _shown(spec), "restart": restart}, act)
+        return self._calls.write("update_compute", {"pod_id": pod_id, "spec": shown(spec), "restart": restart}, act)
 
     async def logs(self, pod_id: PodId, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[str]:
         def act(state: State, now: float, account: str) -> tuple[list[str], bool]:
@@ -157,13 +152,13 @@ class MockProvider:
             ended = _pods.phase(row, now).status not in ("provisioning", "running")
             return state.row("logs", pod_id, account)["lines"], ended
 
-        lines, ended = self._read("logs", {"pod_id": pod_id, "follow": follow, "tail": tail}, act)
+        lines, ended = self._calls.read("logs", {"pod_id": pod_id, "follow": follow, "tail": tail}, act)
         shown = len(lines)
         for line in lines if tail is None else lines[max(shown - tail, 0) :]:
             yield line
         while follow and not ended:
             await asyncio.sleep(_POLL_S)
-            lines, ended = self._plain(act)
+            lines, ended = self._calls.plain(act)
             for line in lines[shown:]:
                 yield line
             shown = len(lines)
@@ -179,13 +174,15 @@ class MockProvider:
             ident, row = _volumes.create(state, now, spec, tag, account)
             return _volumes.observe(state, ident, row, now)
 
-        return self._write("create_volume", {"spec": _shown(spec), "birth": tag.birth, "owner": str(tag.owner)}, act)
+        return self._calls.write(
+            "create_volume", {"spec": shown(spec), "birth": tag.birth, "owner": str(tag.owner)}, act
+        )
 
     async def get_volume(self, volume_id: VolumeId) -> ObservedVolume:
         def act(state: State, now: float, account: str) -> ObservedVolume:
             return _volumes.observe(state, volume_id, state.row("volumes", volume_id, account), now)
 
-        return self._read("get_volume", {"volume_id": volume_id}, act)
+        return self._calls.read("get_volume", {"volume_id": volume_id}, act)
 
     async def list_volumes(self) -> Listing[ObservedVolume]:
         def act(state: State, now: float, account: str) -> Listing[ObservedVolume]:
@@ -193,34 +190,36 @@ class MockProvider:
             shown = tuple(_volumes.observe(state, i, row, now) for i, row in rows)
             return Listing(shown, account, complete=state.settings.listing_complete)
 
-        return self._read("list_volumes", {}, act)
+        return self._calls.read("list_volumes", {}, act)
 
     async def update_volume(self, volume_id: VolumeId, spec: VolumeSpec) -> ObservedVolume:
         def act(state: State, now: float, account: str) -> ObservedVolume:
             return _volumes.observe(state, volume_id, _volumes.update(state, volume_id, account, spec), now)
 
-        return self._write("update_volume", {"volume_id": volume_id, "spec": _shown(spec)}, act)
+        return self._calls.write("update_volume", {"volume_id": volume_id, "spec": shown(spec)}, act)
 
     async def delete_volume(self, volume_id: VolumeId) -> None:
         def act(state: State, now: float, account: str) -> None:
             _volumes.delete(state, now, volume_id, account)
 
-        self._write("delete_volume", {"volume_id": volume_id}, act)
+        self._calls.write("delete_volume", {"volume_id": volume_id}, act)
 
     # --- endpoints -----------------------------------------------------------------------------------------------
 
     async def create_endpoint(self, spec: EndpointSpec, tag: Tag) -> ObservedEndpoint:
         def act(state: State, now: float, account: str) -> ObservedEndpoint:
-            ident, row = _endpoints.create(state, now, spec, tag, account, self._provision_s(state))
+            ident, row = _endpoints.create(state, now, spec, tag, account, self._calls.provision_s(state))
             return _endpoints.observe(state, ident, row, now)
 
-        return self._write("create_endpoint", {"spec": _shown(spec), "birth": tag.birth, "owner": str(tag.owner)}, act)
+        return self._calls.write(
+            "create_endpoint", {"spec": shown(spec), "birth": tag.birth, "owner": str(tag.owner)}, act
+        )
 
     async def get_endpoint(self, endpoint_id: EndpointId) -> ObservedEndpoint:
         def act(state: State, now: float, account: str) -> ObservedEndpoint:
             return _endpoints.observe(state, endpoint_id, state.row("endpoints", endpoint_id, account), now)
 
-        return self._read("get_endpoint", {"endpoint_id": endpoint_id}, act)
+        return self._calls.read("get_endpoint", {"endpoint_id": endpoint_id}, act)
 
     async def list_endpoints(self) -> Listing[ObservedEndpoint]:
         def act(state: State, now: float, account: str) -> Listing[ObservedEndpoint]:
@@ -228,22 +227,22 @@ class MockProvider:
             shown = tuple(_endpoints.observe(state, i, row, now) for i, row in rows)
             return Listing(shown, account, complete=state.settings.listing_complete)
 
-        return self._read("list_endpoints", {}, act)
+        return self._calls.read("list_endpoints", {}, act)
 
     async def update_endpoint(self, endpoint_id: EndpointId, spec: EndpointSpec, *, restart: bool) -> ObservedEndpoint:
         def act(state: State, now: float, account: str) -> ObservedEndpoint:
-            provision_s = self._provision_s(state)
+            provision_s = self._calls.provision_s(state)
             row = _endpoints.update(state, now, endpoint_id, account, spec, restart=restart, provision_s=provision_s)
             return _endpoints.observe(state, endpoint_id, row, now)
 
-        arguments = {"endpoint_id": endpoint_id, "spec": _shown(spec), "restart": restart}
-        return self._write("update_endpoint", arguments, act)
+        arguments = {"endpoint_id": endpoint_id, "spec": shown(spec), "restart": restart}
+        return self._calls.write("update_endpoint", arguments, act)
 
     async def delete_endpoint(self, endpoint_id: EndpointId) -> None:
         def act(state: State, now: float, account: str) -> None:
             _endpoints.delete(state, now, endpoint_id, account)
 
-        self._write("delete_endpoint", {"endpoint_id": endpoint_id}, act)
+        self._calls.write("delete_endpoint", {"endpoint_id": endpoint_id}, act)
 
     @staticmethod
     def endpoint_url(endpoint_id: EndpointId) -> str:
@@ -256,13 +255,13 @@ class MockProvider:
             return _jobs.observe(*_jobs.create(state, now, spec, account))
 
         arguments = {"endpoint": spec.endpoint, "input": spec.input, "mode": spec.mode}
-        job = self._write("run_job", arguments, act)
+        job = self._calls.write("run_job", arguments, act)
         if spec.mode != "sync":
             return job
         deadline = time.monotonic() + spec.timeout_s
         step = self._job_step(EndpointId(spec.endpoint), JobId(job.id))
         while not job.is_final:
-            job, _ = self._plain(step, writes=True)
+            job, _ = self._calls.plain(step, writes=True)
             if not job.is_final and time.monotonic() >= deadline:
                 raise TimedOut(
                     f"job {job.id} has not ended within {spec.timeout_s:g} s; it runs on",
@@ -275,18 +274,18 @@ class MockProvider:
 
     async def get_job(self, endpoint_id: EndpointId, job_id: JobId) -> Job:
         arguments = {"endpoint_id": endpoint_id, "job_id": job_id}
-        return self._write("get_job", arguments, self._job_step(endpoint_id, job_id))[0]
+        return self._calls.write("get_job", arguments, self._job_step(endpoint_id, job_id))[0]
 
     async def cancel_job(self, endpoint_id: EndpointId, job_id: JobId) -> Job:
         def act(state: State, now: float, account: str) -> Job:
             row = _jobs.look(state, now, endpoint_id, job_id, account)
             return _jobs.observe(job_id, _jobs.cancel(state, now, job_id, row))
 
-        return self._write("cancel_job", {"endpoint_id": endpoint_id, "job_id": job_id}, act)
+        return self._calls.write("cancel_job", {"endpoint_id": endpoint_id, "job_id": job_id}, act)
 
     async def stream_job(self, endpoint_id: EndpointId, job_id: JobId) -> AsyncIterator[Any]:
         step, shown = self._job_step(endpoint_id, job_id), 0
-        job, chunks = self._write("stream_job", {"endpoint_id": endpoint_id, "job_id": job_id}, step)
+        job, chunks = self._calls.write("stream_job", {"endpoint_id": endpoint_id, "job_id": job_id}, step)
         while True:
             for chunk in chunks[shown:]:
                 yield chunk
@@ -294,7 +293,7 @@ class MockProvider:
             if job.is_final:
                 break
             await asyncio.sleep(0 if self._jobs_advance() else _POLL_S)
-            job, chunks = self._plain(step, writes=True)
+            job, chunks = self._calls.plain(step, writes=True)
         if job.status != "completed":
             why = f": {job.error}" if job.error else ""
             raise ProviderFailure(
@@ -308,59 +307,14 @@ class MockProvider:
         def act(state: State, now: float, account: str) -> EndpointHealth:
             return _endpoints.health(state, now, endpoint_id, account)
 
-        return self._read("endpoint_health", {"endpoint_id": endpoint_id}, act)
+        return self._calls.read("endpoint_health", {"endpoint_id": endpoint_id}, act)
 
     # --- offers --------------------------------------------------------------------------------------------------
 
     async def list_offers(self) -> Sequence[GpuOffer]:
-        return self._read("list_offers", {}, lambda state, now, account: _catalog.offers(state))
+        return self._calls.read("list_offers", {}, lambda state, now, account: _catalog.offers(state))
 
-    # --- how a call is made --------------------------------------------------------------------------------------
-
-    def _read(self, operation: str, arguments: dict[str, Any], act: _Act[T]) -> T:
-        self._record(operation, arguments)
-
-        def run(state: State, now: float) -> T | None:
-            failing = _faults.match(state, operation, arguments) is not None
-            return None if failing else act(state, now, self._account(state))
-
-        with _naming(operation):
-            result = self.world.store.read(run)
-            # No act answers None to a read, so that it can say here: a fault waits, and counting it down is a write.
-            return result if result is not None else self._faulted(operation, arguments, act)
-
-    def _write(self, operation: str, arguments: dict[str, Any], act: _Act[T]) -> T:
-        self._record(operation, arguments)
-        with _naming(operation):
-            return self._faulted(operation, arguments, act)
-
-    def _faulted(self, operation: str, arguments: dict[str, Any], act: _Act[T]) -> T:
-        """Act within one write; a fault that waits for this call comes before or after the effect, and is counted down
-        in the same write, even when the act itself is refused."""
-
-        def run(state: State, now: float) -> T | AtlasError:
-            fault = _faults.take(state, operation, arguments)
-            error = _faults.as_error(fault, operation) if fault else None
-            if fault and error and not fault["after_effect"]:
-                return error
-            try:
-                result = act(state, now, self._account(state))
-            except AtlasError as refusal:
-                return error or refusal
-            return error or result
-
-        outcome = self.world.store.write(run)
-        if isinstance(outcome, AtlasError):
-            raise outcome
-        return outcome
-
-    def _plain(self, act: _Act[T], *, writes: bool = False) -> T:
-        """One more look within a call that has been recorded already."""
-        store = self.world.store
-        way = store.write if writes else store.read
-        return way(lambda state, now: act(state, now, self._account(state)))
-
-    def _job_step(self, endpoint_id: EndpointId, job_id: JobId) -> _Act[tuple[Job, list[Any]]]:
+    def _job_step(self, endpoint_id: EndpointId, job_id: JobId) -> Act[tuple[Job, list[Any]]]:
         def act(state: State, now: float, account: str) -> tuple[Job, list[Any]]:
             row = _jobs.look(state, now, endpoint_id, job_id, account)
             if row["status"] not in FINAL_JOB_STATUSES:
@@ -371,54 +325,6 @@ class MockProvider:
 
     def _jobs_advance(self) -> bool:
         return self.world.store.read(lambda state, now: state.settings.jobs_advance)
-
-    def _record(self, operation: str, arguments: dict[str, Any]) -> None:
-        account = self.world.store.read(lambda state, now: self._account(state))
-        self.world.record(operation, account, arguments)
-
-    def _account(self, state: State) -> str:
-        return f"{PROVIDER}:{state.settings.account or self._access.account or 'default'}"
-
-    def _provision_s(self, state: State) -> float:
-        if state.settings.provision_s is not None:
-            return state.settings.provision_s
-        value = self._access.settings.get("provision_s") or self._access.environ.get(PROVISION_VARIABLE) or 0
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = math.nan
-        if not 0 <= seconds < math.inf:
-            raise ConfigError(
-                f"{PROVISION_VARIABLE} is {value!r}, not a number of seconds",
-                provider=PROVIDER,
-                hint="say 1.5, or leave it out",
-            )
-        return seconds
-
-
-class _naming:
-    """Says in an error which operation it came from."""
-
-    def __init__(self, operation: str) -> None:
-        self._operation = operation
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, AtlasError) and error.operation is None:
-            error.operation = self._operation
-
-
-def _shown(spec: ComputeSpec | VolumeSpec | EndpointSpec) -> dict[str, Any]:
-    """A spec for the record: without defaults, and without what `env` and the texts in `provider_options` hold."""
-    shown = spec.model_dump(mode="json", exclude_defaults=True, exclude={"provider_options"})
-    if "env" in shown:
-        shown["env"] = dict.fromkeys(shown["env"], _MASK)
-    if spec.provider_options:
-        plain = {name: v if isinstance(v, int | float) else _MASK for name, v in spec.provider_options.items()}
-        shown["provider_options"] = plain
-    return shown
 
 
 def _own(ident: str, letter: str) -> str:
