@@ -54,14 +54,14 @@ class Core:
         self.book = IntentBook(self.settings.state_dir)
         self._opened: dict[tuple[str, str | None, str | None], Opened] = {}
 
-    def choose(self, provider: str | None) -> str:
+    def choose(self, provider: str | None, account: str | None = None) -> str:
         """The provider's name: as given, else from the settings. Raises ConfigError naming the ways out."""
         stack = self.stack_config.get("atlas:provider")
-        return config.choose_provider(provider, stack, self.settings, self.environ)
+        return config.choose_provider(provider, stack, self.settings, self.environ, account=account)
 
     def open(self, provider: str | None, account: str | None = None, api_key: str | None = None) -> Opened:
         """The provider, ready for use. Sends nothing. Raises ConfigError or Unauthorized when it cannot be reached so."""
-        name = self.choose(provider)
+        name = self.choose(provider, account)
         known = self._opened.get((name, account, api_key))
         if known is not None:
             return known
@@ -101,7 +101,8 @@ class Core:
         require(opened.provider, "volumes", operation="create_volume")
 
         async def until_usable(volume: ObservedVolume) -> ObservedVolume:
-            return await self._until(_kinds.VOLUME, opened, volume, "creating", timeout_s)
+            ready: ObservedVolume = await self._until(_kinds.VOLUME, opened, volume, "creating", timeout_s)
+            return ready
 
         name = spec.name or "volume"
         return await self.creator(opened).create(Creation(_kinds.VOLUME, spec, tag, name, until_usable))
@@ -113,7 +114,8 @@ class Core:
         require(opened.provider, "endpoints", operation="create_endpoint")
 
         async def until_usable(endpoint: ObservedEndpoint) -> ObservedEndpoint:
-            return await self._until(_kinds.ENDPOINT, opened, endpoint, "starting", timeout_s)
+            ready: ObservedEndpoint = await self._until(_kinds.ENDPOINT, opened, endpoint, "starting", timeout_s)
+            return ready
 
         name = spec.name or "endpoint"
         return await self.creator(opened).create(Creation(_kinds.ENDPOINT, spec, tag, name, until_usable))

@@ -33,7 +33,7 @@ from pulumi_atlas.rules.waiting import pause_s
 
 __all__ = ["RECOVER", "Creation", "Creator"]
 
-T = TypeVar("T", Compute, ObservedVolume, ObservedEndpoint)
+T = TypeVar("T", bound=Compute | ObservedVolume | ObservedEndpoint)
 
 RECOVER = "run `atlas doctor --recover` in the project's folder"
 
@@ -107,7 +107,7 @@ class Creator:
 
     async def _rent(self, work: Creation[T], intent: Intent) -> T:
         try:
-            thing = await work.kind.create(self._opened.provider, work.spec, work.tag)
+            thing: T = await work.kind.create(self._opened.provider, work.spec, work.tag)
         except UnknownOutcome as error:
             return await self._look_for(work, error)
         except Interrupted:
@@ -127,7 +127,8 @@ class Creator:
         while True:
             found, complete = await inventory.find_birth(work.tag.birth)
             if found is not None:
-                return found
+                again: T = found
+                return again
             if complete and self._clock.monotonic() >= deadline:
                 break
             if self._clock.monotonic() >= deadline + _CONFIRM_S:

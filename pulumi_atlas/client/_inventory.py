@@ -13,7 +13,7 @@ from pulumi_atlas.rules.gone import presence
 
 __all__ = ["Inventory"]
 
-T = TypeVar("T", Compute, ObservedVolume, ObservedEndpoint)
+T = TypeVar("T", bound=Compute | ObservedVolume | ObservedEndpoint)
 
 
 class Inventory(Generic[T]):
@@ -72,7 +72,8 @@ class Inventory(Generic[T]):
         try:
             return await self._kind.get(self._provider, ident)
         except NotFound as error:
-            return self._judge_absence(listing, error, thing_age_s)
+            self._judge_absence(listing, error, thing_age_s)
+            return None
 
     def _judge_absence(self, listing: Listing[T], error: NotFound, age_s: float | None) -> None:
         verdict = presence(

@@ -14,7 +14,7 @@ from pulumi_atlas.providers.contract import ABILITIES, Provider
 
 __all__ = ["ENDPOINT", "KINDS", "POD", "VOLUME", "Kind", "require"]
 
-T = TypeVar("T", Compute, ObservedVolume, ObservedEndpoint)
+T = TypeVar("T", bound=Compute | ObservedVolume | ObservedEndpoint)
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ class Readiness:
 
     async def _look(self, pod: Compute, attempt: int) -> Compute:
         age = waiting.pause_s(attempt) / 2
-        found = await self._opened.inventory(_kinds.POD).find(pod.id, max_age_s=age)
+        found: Compute | None = await self._opened.inventory(_kinds.POD).find(pod.id, max_age_s=age)
         if found is None:
             raise ProviderFailure(f"{pod.name or pod.id} vanished while it was waited for",
                                   provider=self._opened.provider.name, operation="create")  # fmt: skip

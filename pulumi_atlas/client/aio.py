@@ -6,7 +6,7 @@ import getpass
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pulumi_atlas.client._core import Core
 from pulumi_atlas.client._kinds import require
@@ -33,6 +33,8 @@ from pulumi_atlas.providers.contract import abilities
 from pulumi_atlas.rules import validation
 
 __all__ = ["AsyncAtlas"]
+
+T = TypeVar("T")
 
 
 class AsyncAtlas:
@@ -74,6 +76,7 @@ class AsyncAtlas:
 
     async def spawn_compute(
         self,
+        /,
         spec: ComputeSpec | None = None,
         *,
         provider: str | None = None,
@@ -91,7 +94,7 @@ class AsyncAtlas:
         opened = self._open(provider, account, api_key)
         wanted = _spec(ComputeSpec, spec, fields, opened)
         ready = wait if isinstance(wait, Ready) else None
-        return await self._closing(
+        return self._closing(
             tag := self._tag(),
             await self._core.create_pod(opened, wanted, tag, ready=ready, timeout_s=timeout_s, wait=bool(wait)),
         )
@@ -104,7 +107,7 @@ class AsyncAtlas:
         return pod
 
     async def list_compute(
-        self, *, provider: str | None = None, account: str | None = None, api_key: str | None = None, **filters: Any
+        self, /, *, provider: str | None = None, account: str | None = None, api_key: str | None = None, **filters: Any
     ) -> list[Compute]:
         """Pods of the account. Filters: `status`, `name`, `region`, `gpu`, each compared exactly."""
         opened = self._open(provider, account, api_key)
@@ -154,6 +157,7 @@ class AsyncAtlas:
 
     async def run_job(
         self,
+        /,
         spec: JobSpec | None = None,
         *,
         provider: str | None = None,
@@ -234,6 +238,7 @@ class AsyncAtlas:
 
     async def create_volume(
         self,
+        /,
         spec: VolumeSpec | None = None,
         *,
         provider: str | None = None,
@@ -246,7 +251,7 @@ class AsyncAtlas:
         opened = self._able("volumes", "create_volume", provider, account, api_key)
         wanted = _spec(VolumeSpec, spec, fields, opened)
         tag = self._tag()
-        return await self._closing(tag, await self._core.create_volume(opened, wanted, tag, timeout_s=timeout_s))
+        return self._closing(tag, await self._core.create_volume(opened, wanted, tag, timeout_s=timeout_s))
 
     async def get_volume(
         self, volume_id: str, *, provider: str | None = None, account: str | None = None, api_key: str | None = None
@@ -275,6 +280,7 @@ class AsyncAtlas:
 
     async def create_endpoint(
         self,
+        /,
         spec: EndpointSpec | None = None,
         *,
         provider: str | None = None,
@@ -287,7 +293,7 @@ class AsyncAtlas:
         opened = self._able("endpoints", "create_endpoint", provider, account, api_key)
         wanted = _spec(EndpointSpec, spec, fields, opened)
         tag = self._tag()
-        return await self._closing(tag, await self._core.create_endpoint(opened, wanted, tag, timeout_s=timeout_s))
+        return self._closing(tag, await self._core.create_endpoint(opened, wanted, tag, timeout_s=timeout_s))
 
     async def get_endpoint(
         self, endpoint_id: str, *, provider: str | None = None, account: str | None = None, api_key: str | None = None
@@ -327,7 +333,7 @@ class AsyncAtlas:
     def _tag(self) -> Tag:
         return Tag(new_birth(), self._owner)
 
-    async def _closing(self, tag: Tag, thing: Any) -> Any:
+    def _closing(self, tag: Tag, thing: T) -> T:
         self._core.book.close(tag.birth)  # the caller has it in hand now
         return thing
 

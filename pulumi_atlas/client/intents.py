@@ -6,7 +6,6 @@ its id handed to the caller) → closed (the file is gone). Whatever kills the w
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -72,7 +71,7 @@ class IntentBook:
     def open(self, intent: Intent) -> Intent:
         """Write the note and make it durable, before the request is sent."""
         files.make_private_folder(self.folder)
-        noted = replace(intent, folder=os.getcwd())
+        noted = replace(intent, folder=str(Path.cwd()))
         self._write(noted)
         return noted
 

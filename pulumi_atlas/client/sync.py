@@ -22,20 +22,20 @@ _END = object()
 
 def _sync(verb: Callable[Concatenate[AsyncAtlas, P], Awaitable[R]]) -> Callable[Concatenate[Atlas, P], R]:
     @functools.wraps(verb)
-    def call(self: Atlas, *args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self: Atlas, /, *args: P.args, **kwargs: P.kwargs) -> R:
         async def work() -> R:
             return await verb(self._face, *args, **kwargs)
 
         return _loop.run(work())
 
-    return call
+    return cast("Callable[Concatenate[Atlas, P], R]", call)
 
 
 def _iterate(
     verb: Callable[Concatenate[AsyncAtlas, P], AsyncIterator[R]],
 ) -> Callable[Concatenate[Atlas, P], Iterator[R]]:
     @functools.wraps(verb)
-    def call(self: Atlas, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+    def call(self: Atlas, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         source = verb(self._face, *args, **kwargs)
         try:
             while (item := _loop.run(_next(source))) is not _END:
@@ -43,7 +43,7 @@ def _iterate(
         finally:
             _loop.run(_close(source))
 
-    return call
+    return cast("Callable[Concatenate[Atlas, P], Iterator[R]]", call)
 
 
 async def _next(source: AsyncIterator[R]) -> R | object:

@@ -66,9 +66,9 @@ def _plain_keys() -> list[Failure]:
     found = []
     for provider in registry.known():
         key = config.stack_key(provider)
-        if settings.get(key) and not is_config_secret(f"atlas:{key}"):
-            hint = f"rotate it, then `pulumi config set --secret atlas:{key}`"
-            found.append(Failure(f"config.atlas:{key}", "a key stands in the stack's configuration in clear", hint))
+        if settings.get(key.removeprefix("atlas:")) and not is_config_secret(key):
+            hint = f"rotate it, then `pulumi config set --secret {key}`"
+            found.append(Failure(f"config.{key}", "a key stands in the stack's configuration in clear", hint))
     return found
 
 

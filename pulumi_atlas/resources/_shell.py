@@ -86,7 +86,8 @@ class Shell(ResourceProvider):
             _seen(_olds)
             raw = self._arguments(news)
             failures = [*_problems(news), *self._failures(raw)]
-            checked = {**news, **(self._with_defaults(raw, news) if not failures else {}), **_marks(_olds, news)}
+            filled: dict[str, Any] = {} if failures else self._with_defaults(raw)
+            checked = {**news, **filled, **_marks(_olds, news)}
             told = _once(failures)
             return CheckResult(checked, [CheckFailure("", _wire.redact(str(f), news)) for f in told])
 
@@ -127,9 +128,9 @@ class Shell(ResourceProvider):
             if thing is None or getattr(thing, "status", "") == "terminated":
                 return ReadResult("", {})
             live = self._live(self._stored(props), thing)
-            marks = {name: props[name] for name in ("birth", "owner") if name in props}
-            provider = {"provider": props.get("provider") or thing.provider}
-            inputs = {**provider, **live, **marks}
+            marks: dict[str, Any] = {mark: props[mark] for mark in ("birth", "owner") if mark in props}
+            name: str = props.get("provider") or thing.provider
+            inputs: dict[str, Any] = {"provider": name, **live, **marks}
             return ReadResult(id_, self._outs(inputs, thing, identity), inputs)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
@@ -179,7 +180,7 @@ class Shell(ResourceProvider):
             raise InvalidSpec(failures, provider=str(raw.get("provider")), operation=f"create {self.kind.name}")
         return self.model.model_validate(raw)
 
-    def _with_defaults(self, raw: Mapping[str, Any], news: Mapping[str, Any]) -> dict[str, Any]:
+    def _with_defaults(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments in one spelling, with defaults that decide something, so that state says what will run."""
         filled = {k: v for k, v in raw.items() if not holds_unknown(v)}
         for name in ("desired_status", "on_exit", "workers"):
