@@ -12,10 +12,12 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pulumi_atlas import engine
@@ -26,6 +28,7 @@ GO = """#!/bin/sh
 # A stand-in for Go that notes how it was called.
 echo "$(basename "$PWD")|$CGO_ENABLED|$GOTOOLCHAIN|$GOFLAGS|$*" >> "$GO_LOG"
 if [ "$1" = list ]; then echo "$GO_MODULE"; exit 0; fi
+if [ -n "$GO_HANGS" ]; then exec sleep 600; fi
 if [ -n "$GO_FAILS" ]; then echo "go: module lookup disabled" >&2; exit 1; fi
 while [ $# -gt 0 ]; do if [ "$1" = -o ]; then out=$2; fi; shift; done
 printf '#!/bin/sh\\necho v3.259.0\\n' > "$out"
@@ -105,6 +108,13 @@ def ensure(root: Path, machine: Mapping[str, str], *options: str, **settings: st
         environ["PATH"] = f"{environ['GO_BIN']}{os.pathsep}{environ['PATH']}"
     command = [sys.executable, "-S", str(root / "tools" / "engine" / "ensure"), *options]
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+
+def _runs_with(process: psutil.Process, go_log: str) -> bool:
+    try:
+        return process.environ().get("GO_LOG") == go_log
+    except psutil.Error:
+        return False
 
 
 def kept(machine: Mapping[str, str]) -> Path:
@@ -245,6 +255,22 @@ def test_when_nothing_works_every_reason_is_told(root: Path, machine: Mapping[st
     without_go = ensure(root, machine)
     assert "download: switched off" in without_go.stderr
     assert "there is no Go on PATH" in without_go.stderr
+
+
+def test_ended_in_the_middle_it_leaves_nothing_half_made(
+    root: Path, machine: Mapping[str, str], go: Mapping[str, str]
+) -> None:
+    path = f"{go['GO_BIN']}{os.pathsep}{machine['PATH']}"
+    environ = {**machine, **go, "PATH": path, "ATLAS_ENGINE_URL": "", "GO_HANGS": "1"}
+    command = [sys.executable, "-S", str(root / "tools" / "engine" / "ensure")]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        deadline = time.monotonic() + 20
+        while not Path(go["GO_LOG"]).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        running.terminate()
+        assert running.wait(20) == 143
+    assert left_in_the_cache(machine) == [".lock"]
+    assert not [process for process in psutil.process_iter() if _runs_with(process, go["GO_LOG"])]
 
 
 def test_a_damaged_cache_and_dead_leftovers_are_replaced(
