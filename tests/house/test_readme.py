@@ -16,18 +16,19 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "README.md"
 RUN_PROGRAM = """
 import asyncio, runpy, sys
 import pulumi
-from pulumi.runtime import rpc_manager, settings
 
 class Mocks(pulumi.runtime.Mocks):
     def new_resource(self, args):
         known = {key: value for key, value in args.inputs.items() if value is not None}
+        ports = [str(port).partition("/")[0] for port in known.get("ports", ())]
+        known |= {"urls": {port: f"http://127.0.0.1:{port}" for port in ports}, "url": "http://127.0.0.1:80"}
         return args.resource_id or f"{args.name}-id", known
 
     def call(self, args):
         return {}
 
-pulumi.runtime.set_mocks(Mocks(), project="readme", stack="dev")
 asyncio.set_event_loop(asyncio.new_event_loop())
+pulumi.runtime.set_mocks(Mocks(), project="readme", stack="dev")
 
 @pulumi.runtime.test
 def program():
@@ -43,8 +44,8 @@ class Block(NamedTuple):
 
     @property
     def is_program(self) -> bool:
-        """Whether it is a Pulumi program: it names the engine's SDK or declares with `atlas.` resources."""
-        return re.search(r"^\s*(import pulumi\b(?!_)|from pulumi\b(?!_))", self.code, re.M) is not None
+        """Whether it is a Pulumi program: it imports the engine's SDK."""
+        return re.search(r"^\s*(import pulumi\b|from pulumi\b)", self.code, re.M) is not None
 
 
 def blocks(document: Path) -> list[Block]:
