@@ -147,6 +147,7 @@ class LocalLogs:
         """
         with speaking("logs"):
             await self.get_compute(pod_id)
+            follow = follow and await self._is_live(pod_id)
             reader = LogReader(self._store.folder("pods", pod_id))
             if tail is not None:
                 for line in await finish(_last, reader, tail, whole=not follow):
