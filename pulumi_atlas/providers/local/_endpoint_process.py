@@ -11,13 +11,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pulumi_atlas import files, processes
-from pulumi_atlas.errors import AtlasError, Failure, InvalidSpec, ProviderFailure
+from pulumi_atlas.errors import AtlasError, Failure, Interrupted, InvalidSpec, ProviderFailure
 from pulumi_atlas.models import EndpointSpec
 from pulumi_atlas.processes import ProcessIdentity
 from pulumi_atlas.providers.local._endpoint_spec import inherited, worker_file
@@ -73,9 +74,11 @@ def start(settings: Settings, folder: Path, root: Path) -> ProcessIdentity:
     return found
 
 
-def await_serving(record: Mapping[str, Any], folder: Path, *, settle_s: float) -> dict[str, Any]:
+def await_serving(
+    record: Mapping[str, Any], folder: Path, *, settle_s: float, given_up: threading.Event
+) -> dict[str, Any]:
     """Wait until the supervisor answers; with workers to keep, also until the first is ready or has failed, for at most
-    `settle_s` seconds. Its state. Raises ProviderFailure with its last words when it died."""
+    `settle_s` seconds. Its state. Raises ProviderFailure with its last words when it died, Interrupted when given up."""
     process = ProcessIdentity.from_json(record["process"])
     until = time.monotonic() + _START_TIMEOUT_S
     state: dict[str, Any] | None = None
@@ -91,10 +94,10 @@ def await_serving(record: Mapping[str, Any], folder: Path, *, settle_s: float) -
                 raise ProviderFailure(
                     f"the endpoint does not answer; its log ends: {words}", provider="local"
                 ) from None
-            time.sleep(0.02)
+            _pause(given_up)
     until = time.monotonic() + settle_s
     while not state["serves"] and not state["failures"] and time.monotonic() < until:
-        time.sleep(0.02)
+        _pause(given_up)
         with contextlib.suppress(OSError):
             state = ask(record, "state")
     return state
@@ -164,6 +167,11 @@ def tail(path: Path, lines: int = 8) -> str:
     except OSError:
         return ""
     return "\n".join(text.strip().splitlines()[-lines:])
+
+
+def _pause(given_up: threading.Event) -> None:
+    if given_up.wait(0.02):
+        raise Interrupted("the wait for the endpoint was given up", provider="local")
 
 
 def _of_birth(record: Mapping[str, Any]) -> list[ProcessIdentity]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Mapping
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from pulumi_atlas import processes
 from pulumi_atlas.errors import AtlasError, NotFound, ProviderFailure
@@ -29,8 +30,12 @@ from pulumi_atlas.providers.local._endpoint_spec import (
     settings_for,
 )
 from pulumi_atlas.providers.local._store import Store
+from pulumi_atlas.providers.local._waiting import finish, speaking
 
 __all__ = ["LocalEndpoints"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _SETTLE_S = 5.0
 _STARTING_S = 30.0
@@ -61,31 +66,36 @@ class LocalEndpoints:
         Raises InvalidSpec when working folder, command or handler are not there, ProviderFailure with the last lines of
         the log when the supervisor or the first worker dies at once; nothing is left behind then.
         """
-        check(spec, "create_endpoint")
-        record = await asyncio.to_thread(self._create, spec, tag)
-        return await self._observe(record)
+        with speaking("create_endpoint"):
+            check(spec, "create_endpoint")
+            return await self._observe(await _to_the_end(self._create, spec, tag))
 
     async def get_endpoint(self, endpoint_id: EndpointId) -> ObservedEndpoint:
         """The endpoint as it is now: `failed` when its supervisor is dead or its workers cannot start. Raises NotFound."""
-        return await self._observe(await asyncio.to_thread(self._record, endpoint_id, "get_endpoint"))
+        with speaking("get_endpoint"):
+            return await self._observe(await finish(self._record, endpoint_id))
 
     async def list_endpoints(self) -> Listing[ObservedEndpoint]:
-        """All endpoints below this provider's folder."""
-        records = await asyncio.to_thread(self._store.all, "endpoints")
-        found = await asyncio.gather(*(self._observe(record) for record in records))
+        """All endpoints below this provider's folder. Also sweeps up what killed creators have left there."""
+        with speaking("list_endpoints"):
+            await finish(self._store.sweep, "endpoints")
+            records = await finish(self._store.all, "endpoints")
+            found = await asyncio.gather(*(self._observe(record) for record in records))
         return Listing(tuple(found), await self.identity())
 
     async def update_endpoint(self, endpoint_id: EndpointId, spec: EndpointSpec, *, restart: bool) -> ObservedEndpoint:
         """Make `spec` the endpoint's spec. With `restart`, or when it is dead, its supervisor is started anew on the same
         port with the same key; jobs that wait stay queued, those in progress get `stop_grace_s` to end and are queued
         again otherwise. Raises NotFound, InvalidSpec."""
-        check(spec, "update_endpoint")
-        return await self._observe(await asyncio.to_thread(self._update, endpoint_id, spec, restart))
+        with speaking("update_endpoint"):
+            check(spec, "update_endpoint")
+            return await self._observe(await _to_the_end(self._update, endpoint_id, spec, restart))
 
     async def delete_endpoint(self, endpoint_id: EndpointId) -> None:
         """Cancel its jobs, end all its processes and remove its folder. Raises NotFound; ProviderFailure when a process
         does not end, and then the record stays."""
-        await asyncio.to_thread(self._delete, endpoint_id)
+        with speaking("delete_endpoint"):
+            await finish(self._delete, endpoint_id)
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
@@ -113,18 +123,19 @@ class LocalEndpoints:
         return await jobs_api.health(await self._door(endpoint_id, "endpoint_health"))
 
     async def _door(self, endpoint_id: EndpointId, operation: str) -> jobs_api.Door:
-        record = await asyncio.to_thread(self._record, endpoint_id, operation)
+        with speaking(operation):
+            record = await finish(self._record, endpoint_id)
         return jobs_api.Door(endpoint_id, self.endpoint_url(endpoint_id), record["key"], operation)
 
     # -- blocking work, on a thread --------------------------------------------------------------------------------
 
-    def _record(self, endpoint_id: EndpointId, operation: str) -> dict[str, Any]:
+    def _record(self, endpoint_id: EndpointId) -> dict[str, Any]:
         record = self._store.read("endpoints", endpoint_id)
         if record is None:
-            raise NotFound(f"there is no endpoint {endpoint_id}", provider="local", operation=operation)
+            raise NotFound(f"there is no endpoint {endpoint_id}", provider="local")
         return record
 
-    def _create(self, spec: EndpointSpec, tag: Tag) -> dict[str, Any]:
+    def _create(self, given_up: threading.Event, spec: EndpointSpec, tag: Tag) -> dict[str, Any]:
         port = _ports.reserve(self._store, 1)[0]
         endpoint_id = f"ep-{secrets.token_hex(6)}-{port}"
         folder = self._store.folder("endpoints", endpoint_id)
@@ -149,33 +160,36 @@ class LocalEndpoints:
                 raise
             reach("create.3")
             try:
-                return self._start(spec, record, _SETTLE_S if spec.workers.min else 0.0)
+                return self._start(given_up, spec, record, _SETTLE_S if spec.workers.min else 0.0)
             except BaseException:
                 process.end(record, folder, cancel=True, grace_s=1.0)
                 self._store.remove("endpoints", endpoint_id)
                 raise
 
-    def _start(self, spec: EndpointSpec, record: dict[str, Any], settle_s: float) -> dict[str, Any]:
+    def _start(
+        self, given_up: threading.Event, spec: EndpointSpec, record: dict[str, Any], settle_s: float
+    ) -> dict[str, Any]:
         """Spawn the supervisor and wait until it answers. Raises ProviderFailure when it, or its first worker, died."""
         folder = self._store.folder("endpoints", record["id"])
         identity = process.start(settings_for(spec, record, folder), folder, self._root)
         reach("create.4")
         record["process"] = identity.as_json()
         self._store.write("endpoints", record["id"], record)
-        state = process.await_serving(record, folder, settle_s=settle_s)
+        state = process.await_serving(record, folder, settle_s=settle_s, given_up=given_up)
         if settle_s and state["failures"] and not state["serves"]:
             raise ProviderFailure(
                 f"the endpoint's first worker did not start: {state['last_failure']}",
                 provider="local",
-                operation="create_endpoint",
                 hint="run the worker's command by hand in working_dir to see why",
             )
         return record
 
-    def _update(self, endpoint_id: EndpointId, spec: EndpointSpec, restart: bool) -> dict[str, Any]:
+    def _update(
+        self, given_up: threading.Event, endpoint_id: EndpointId, spec: EndpointSpec, restart: bool
+    ) -> dict[str, Any]:
         folder = self._store.folder("endpoints", endpoint_id)
         with self._store.locked("endpoints", endpoint_id, timeout_s=90.0):
-            record = self._record(endpoint_id, "update_endpoint")
+            record = self._record(endpoint_id)
             settings = settings_for(spec, record, folder)
             process.check_worker(spec, settings, "update_endpoint")
             record["spec"] = spec.model_dump(mode="json")
@@ -186,12 +200,12 @@ class LocalEndpoints:
                     process.ask(record, "reload", {})
                     return record
             process.end(record, folder, cancel=False, grace_s=settings.options.stop_grace_s + 3.0)
-            return self._start(spec, record, 0.0)
+            return self._start(given_up, spec, record, 0.0)
 
     def _delete(self, endpoint_id: EndpointId) -> None:
         folder = self._store.folder("endpoints", endpoint_id)
         with self._store.locked("endpoints", endpoint_id, timeout_s=90.0):
-            record = self._record(endpoint_id, "delete_endpoint")
+            record = self._record(endpoint_id)
             process.end(record, folder, cancel=True, grace_s=4.0)
             self._store.remove("endpoints", endpoint_id)
 
@@ -245,3 +259,17 @@ def _without_process(record: Mapping[str, Any], folder: Path) -> tuple[str, str]
     with contextlib.suppress(AtlasError):
         words = process.tail(folder / "supervisor.log", lines=1)
     return "failed", "its supervisor has ended" + (f"; its log ends: {words}" if words else "")
+
+
+async def _to_the_end(work: Callable[Concatenate[threading.Event, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run work that waits in a thread: a cancellation tells it to give up, and lasts until it has cleared up."""
+    given_up = threading.Event()
+    task = asyncio.ensure_future(finish(work, given_up, *args, **kwargs))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        given_up.set()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # looked at, so that it is not reported as forgotten
+        raise
