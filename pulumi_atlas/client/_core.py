@@ -23,7 +23,7 @@ from pulumi_atlas.providers import registry
 from pulumi_atlas.rules.clock import Clock, SystemClock
 from pulumi_atlas.rules.diff import Plan
 
-__all__ = ["Core"]
+__all__ = ["Core", "Say"]
 
 Say = Callable[[str], None]
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from pulumi_atlas.client._core import Core
+from pulumi_atlas.client._core import Core, Say
 from pulumi_atlas.client._kinds import require
 from pulumi_atlas.client._session import Opened
+from pulumi_atlas.client._stop import Stop
 from pulumi_atlas.client.validation import parse_for
 from pulumi_atlas.errors import Failure, InvalidSpec
 from pulumi_atlas.ids import EndpointId, JobId, Owner, PodId, Tag, VolumeId, new_birth
@@ -42,6 +43,7 @@ class AsyncAtlas:
 
     `provider`, `account` (a profile of atlas.yaml) and `api_key` are defaults for every call. What it creates is owned
     by `owner` (default: *manual*, this machine's user), so that no stack and no reaper ever takes it for its own.
+    `stop` ends its waits from outside; `say` gets one line for each change of status that is waited for.
     Every verb raises `AtlasError`; unknown options raise `InvalidSpec` with the nearest known one.
     """
 
@@ -54,9 +56,11 @@ class AsyncAtlas:
         environ: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         owner: Owner | None = None,
+        stop: Stop | None = None,
+        say: Say | None = None,
         core: Core | None = None,
     ) -> None:
-        self._core = core or Core(environ=environ, cwd=cwd)
+        self._core = core or Core(environ=environ, cwd=cwd, stop=stop, say=say)
         self._provider, self._account, self._api_key = provider, account, api_key
         self._owner = owner or Owner("manual", getpass.getuser())
 
