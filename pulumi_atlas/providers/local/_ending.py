@@ -83,4 +83,4 @@ def _kill_members(record: Mapping[str, Any]) -> list[ProcessIdentity]:
 
 def _is_ours(target: ProcessIdentity, record: Mapping[str, Any]) -> bool:
     """Boot, pid and start ticks agree, and the process itself carries the birth."""
-    return target.is_alive() and processes.environment_of(target.pid).get("ATLAS_BIRTH") == str(record["birth"])
+    return target.is_alive() and _sight.is_of(record, target.pid)

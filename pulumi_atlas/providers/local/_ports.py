@@ -40,10 +40,10 @@ def reserve(store: Store, count: int) -> list[int]:
     picked: list[int] = []
     try:
         for port in _candidates():
-            if len(picked) == count:
-                return picked
             if port not in held and is_free(port, strict=True) and _claim(folder / str(port)):
                 picked.append(port)
+            if len(picked) == count:
+                return picked
     except BaseException:
         release(store, picked)
         raise

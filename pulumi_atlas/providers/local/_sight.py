@@ -14,7 +14,7 @@ from pulumi_atlas.errors import ProviderFailure
 from pulumi_atlas.processes import ProcessIdentity
 from pulumi_atlas.providers.local._translate import Sight
 
-__all__ = ["call_off", "look", "members", "shim_of"]
+__all__ = ["call_off", "is_of", "look", "members", "shim_of"]
 
 
 def look(record: Mapping[str, Any], folder: Path) -> Sight:
@@ -54,7 +54,7 @@ def shim_of(record: Mapping[str, Any], folder: Path) -> ProcessIdentity | None:
     if not isinstance(pid, int):
         return None
     found = processes.identify(pid)
-    if found and _is_of(record, pid):
+    if found and is_of(record, pid):
         return found
     writer = _identity(record["writer"])
     return ProcessIdentity(pid, writer.boot, 0, writer.host)  # it has ended; its ticks are not known any more
@@ -83,12 +83,15 @@ def claim_path(record: Mapping[str, Any], folder: Path) -> Path:
 
 
 def members(record: Mapping[str, Any]) -> Iterable[ProcessIdentity]:
-    """Every process on this machine that carries the pod's birth, wherever it has moved itself; never the caller."""
-    return [p for p in processes.processes_with("ATLAS_BIRTH", record["birth"]) if p.pid != os.getpid()]
+    """Every process on this machine that carries the pod's birth and id, wherever it has moved itself; not the caller."""
+    found = processes.processes_with("ATLAS_BIRTH", record["birth"])
+    return [process for process in found if process.pid != os.getpid() and is_of(record, process.pid)]
 
 
-def _is_of(record: Mapping[str, Any], pid: int) -> bool:
-    return processes.environment_of(pid).get("ATLAS_BIRTH") == str(record["birth"])
+def is_of(record: Mapping[str, Any], pid: int) -> bool:
+    """Whether the process itself, by its environment, belongs to the pod."""
+    told = processes.environment_of(pid)
+    return (told.get("ATLAS_BIRTH"), told.get("ATLAS_POD_ID")) == (record["birth"], record["id"])
 
 
 def _is_elsewhere(identity: ProcessIdentity) -> bool:
