@@ -101,7 +101,10 @@ class Creator:
         for intent in self._book.of_owner(work.tag.owner):
             if intent.kind != work.kind.name:
                 continue
-            if ownership.on_create(intent.leftover()) == "refuse":
+            verdict = ownership.on_create(self._book.leftover(intent))
+            if verdict == "leave":
+                continue
+            if verdict == "refuse":
                 raise Conflict(_refusal(work, intent), provider=intent.provider, operation="create", hint=RECOVER)
             await self.remove_birth(work.kind, intent)
 

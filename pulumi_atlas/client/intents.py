@@ -39,10 +39,6 @@ class Intent:
     written_at: float = 0.0
     folder: str = field(default="", compare=False)
 
-    def leftover(self) -> Leftover:
-        """What the rules of ownership need to know."""
-        return Leftover(self.birth, self.owner, self.state, self.writer.may_be_alive())
-
     def as_json(self) -> dict[str, Any]:
         """The note's content; it holds no argument of the user's and no key."""
         plain = {name: getattr(self, name) for name in _PLAIN}
@@ -107,6 +103,26 @@ class IntentBook:
     def of_owner(self, owner: Owner) -> list[Intent]:
         """Unclosed notes of one declared thing."""
         return [intent for intent in self.unclosed() if intent.owner.same_thing(owner)]
+
+    def leftover(self, intent: Intent) -> Leftover:
+        """What the rules of ownership need to know of an intent."""
+        ended_well = self._end_of(intent.writer).exists()
+        return Leftover(intent.birth, intent.owner, intent.state, intent.writer.may_be_alive(), ended_well)
+
+    def note_end(self, writer: processes.ProcessIdentity) -> None:
+        """Note that the engine ended this writer in good order, with nothing running. Forgets such notes when they serve
+        no intent any more."""
+        serving = {self._end_of(intent.writer) for intent in self.unclosed()}
+        mine = self._end_of(writer)
+        for path in self.folder.glob("ended/*"):
+            if path not in serving:
+                files.remove(path)
+        if mine in serving:
+            files.make_private_folder(mine.parent)
+            files.write_atomically(mine, b"")
+
+    def _end_of(self, writer: processes.ProcessIdentity) -> Path:
+        return self.folder / "ended" / f"{writer.host}-{writer.boot}-{writer.pid}-{writer.started}"
 
     def _path(self, birth: str) -> Path:
         return self.folder / f"{birth}.json"

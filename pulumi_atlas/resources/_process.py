@@ -17,9 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pulumi_atlas import processes
 from pulumi_atlas.client import _loop
 from pulumi_atlas.client._core import Core
 from pulumi_atlas.client._stop import Stop
+from pulumi_atlas.errors import AtlasError
 
 __all__ = ["busy", "configure", "core", "enter", "is_provider_process", "run"]
 
@@ -128,11 +130,21 @@ def _serving_pool() -> ThreadPoolExecutor | None:
 
 
 def _on_exit() -> None:
-    """An interrupt ends the main thread; the interpreter then joins the workers, so they must be told to stop waiting."""
+    """The engine ends us by an interrupt of the main thread; the interpreter then joins the workers.
+
+    They must be told to stop waiting. When nothing runs, the engine has had all answers, and that is noted.
+    """
     register = getattr(threading, "_register_atexit", None)
     if register is not None:
         with contextlib.suppress(RuntimeError):
-            register(lambda: _stop.interrupt("the run was interrupted"))
+            register(_interrupted)
+
+
+def _interrupted() -> None:
+    _stop.interrupt("the run was interrupted")
+    if _core is not None and not _running:
+        with contextlib.suppress(AtlasError):
+            _core.book.note_end(processes.me())
 
 
 def _engine_address() -> tuple[str, int] | None:

@@ -108,7 +108,8 @@ def _violates(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool
         has = old.get("gpu_name")
         return has not in wanted if wanted else has is not None
     if name == "regions":
-        return bool(wanted) and old.get("region") is not None and old.get("region") not in wanted
+        region = old.get("region")
+        return bool(wanted) and region is not None and region not in (wanted or ())
     if name == "max_cost_per_hour":
         costs = old.get("cost_per_hour")
         return wanted is not None and costs is not None and costs > wanted

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pulumi_atlas import engine
+from pulumi_atlas import Atlas, engine
 
 ONCE = ("--yes", "--skip-preview", "--non-interactive")
 
@@ -121,3 +121,20 @@ class Project:
         """Ids of the things of one kind that `local` holds."""
         folder = Path(self.environ["ATLAS_LOCAL_DIR"]) / kind
         return sorted(one.name for one in folder.iterdir()) if folder.exists() else []
+
+    def pod_pid(self, pod_id: str) -> int:
+        """The process of a pod's command, as `local` recorded it."""
+        return int(self.atlas.get_compute(pod_id).raw["pid"])
+
+    @property
+    def atlas(self) -> Atlas:
+        """The imperative client on this project's own folders."""
+        return Atlas("local", environ=self.environ, cwd=self.folder)
+
+    def destroy_everything(self) -> None:
+        """End whatever a failed test left behind."""
+        atlas = self.atlas
+        for pod in atlas.list_compute():
+            atlas.terminate(pod.id)
+        for endpoint in atlas.list_endpoints():
+            atlas.delete_endpoint(endpoint.id)
