@@ -100,11 +100,11 @@ accounts:
   here: {provider: mock, base_url: "http://127.0.0.1:8080/x", api_key: ""}
 """,
     )
-    settings = config.load(cwd=tmp_path, environ={"HOME": "/home/me"})
+    settings = config.load(cwd=tmp_path, environ={"HOME": "/my"})
     assert settings.state_dir == tmp_path / "state"
     assert settings.providers["runpod"].api_key_env == "MY_KEY"
     assert settings.providers["runpod"].settings == {"pool": 3}
-    assert settings.accounts["team-a"].api_key_file == Path("/home/me/keys/a")
+    assert settings.accounts["team-a"].api_key_file == Path("/my/keys/a")
     assert settings.accounts["team-a"].base_url == "https://example.org/v2"
     assert not settings.accounts["here"].names_a_key
     assert settings.warnings == ()
