@@ -179,9 +179,11 @@ class LocalPods:
                 record = self._known(pod_id)
             except NotFound:
                 return None
-            if self._pods.remove_if_over(record):
+            folder = self._pods.folder(record)
+            sight = _sight.look(record, folder)
+            if self._pods.remove_if_over(record, sight):
                 return None
-            pod = self._observed(record, account)
+            pod = _translate.compute_from(record, sight, account=account, folder=str(folder))
             if pod.status == "running" or self._store.read("pods", pod_id) == record:
                 return pod
         return pod

@@ -17,7 +17,14 @@ from pulumi_atlas.ids import Tag
 from pulumi_atlas.models import ComputeSpec
 from pulumi_atlas.providers.local import _ending, _links, _ports, _sight, _spawn
 from pulumi_atlas.providers.local._store import Store
-from pulumi_atlas.providers.local._translate import check_spec, environment_for, foreign_fields, is_over, status_of
+from pulumi_atlas.providers.local._translate import (
+    Sight,
+    check_spec,
+    environment_for,
+    foreign_fields,
+    is_over,
+    status_of,
+)
 
 __all__ = ["PodRecords", "Record"]
 
@@ -208,9 +215,9 @@ class PodRecords:
             self._unlink(record, record["links"], sharing_held=True)
             self.store.remove("pods", record["id"])
 
-    def remove_if_over(self, record: Record) -> bool:
+    def remove_if_over(self, record: Record, sight: Sight | None = None) -> bool:
         """Remove a pod that ended with `on_exit="terminate"`; False when it is not over. One in other hands counts as gone."""
-        sight = _sight.look(record, self.folder(record))
+        sight = sight or _sight.look(record, self.folder(record))
         if not is_over(record, status_of(record, sight)[0], sight):
             return False
         with contextlib.suppress(AtlasError), self.store.locked("pods", record["id"], timeout_s=0):

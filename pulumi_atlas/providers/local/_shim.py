@@ -296,6 +296,7 @@ class Shim:
             os.dup2(self.output.ends["o"], 1)
             os.dup2(self.output.ends["e"], 2)
             os.chdir(place)
+            os.umask(int(str(self.plan["umask"])))
             place = str(self.plan["executable"])
             signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
             os.execve(place, self.argv, self.env)
@@ -405,8 +406,9 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.chdir("/")
+    umask = os.umask(0o077)
     adopts = prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    Shim(json.loads(raw), 1, adopts=adopts).go()
+    Shim({**json.loads(raw), "umask": umask}, 1, adopts=adopts).go()
 
 
 if __name__ == "__main__":

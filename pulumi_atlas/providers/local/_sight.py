@@ -25,6 +25,10 @@ def look(record: Mapping[str, Any], folder: Path) -> Sight:
         with contextlib.suppress(ProviderFailure):
             call_off(record, folder)  # or a process on its way would start after all
         shim = shim_of(record, folder)
+    called_off = False
+    if shim is None and claim_path(record, folder).exists():
+        shim = shim_of(record, folder)  # made since the first look, or empty: then nothing will ever start
+        called_off = shim is None
     exit_note = note_of(record, folder)  # after the process: it may have ended in between
     begun = shim or writer
     alive = shim is not None and shim.is_alive()
@@ -34,7 +38,7 @@ def look(record: Mapping[str, Any], folder: Path) -> Sight:
         alive=alive,
         rebooted=begun.boot != processes.boot_id(),
         elsewhere=begun.host if _is_elsewhere(begun) else "",
-        writer_alive=writer.is_alive() and (shim is not None or not claim_path(record, folder).exists()),
+        writer_alive=writer.is_alive() and not called_off,
         exit=exit_note,
         command=_read(folder / "command.json") if alive else {},
         shim_pid=shim.pid if shim else None,

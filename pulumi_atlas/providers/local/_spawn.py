@@ -69,7 +69,8 @@ def spawn(record: Mapping[str, Any], folder: Path, *, executable: Path, env: Map
 
 def _ask(plan: bytes, record: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     try:
-        with (folder / "shim.log").open("ab") as log:
+        descriptor = os.open(folder / "shim.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "ab") as log:
             starter = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-X", "utf8", str(_SHIM)],
                 stdin=subprocess.PIPE,

@@ -242,6 +242,7 @@ print("\\n".join(asyncio.run(main())))
 """
 
 
+@pytest.mark.slow
 def test_three_processes_in_one_folder_lose_and_leave_nothing(world: Any) -> None:
     from pulumi_atlas.models import VolumeSpec
 

@@ -80,6 +80,7 @@ def test_what_is_no_text_is_still_shown(world: Any) -> None:
     assert world.logs(pod) == ["a�", "", "€"]
 
 
+@pytest.mark.slow
 def test_much_output_is_kept_whole(world: Any) -> None:
     pod = world.python("for n in range(200000): print(f'line {n:06} ' + 'x' * 40)")
     world.becomes(pod, "finished")

@@ -133,9 +133,8 @@ def test_a_command_may_be_a_file_of_the_working_dir(world: Any, tmp_path: Path) 
 
 def test_files_with_secrets_are_private(world: Any) -> None:
     pod = world.create(*FOREVER, env={"TOKEN": "hush"})
-    for path in Path(pod.raw["folder"]).rglob("*"):
-        if path.is_file() and b"hush" in path.read_bytes():
-            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    files = [path for path in Path(pod.raw["folder"]).rglob("*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     assert "hush" not in json.dumps(pod.raw)
 
 
@@ -352,6 +351,7 @@ def test_a_list_is_filtered(world: Any) -> None:
     assert world.list(gpu="h100") == []
 
 
+@pytest.mark.slow
 def test_sixty_four_pods_are_created_at_once_without_a_port_twice(world: Any) -> None:
     async def many() -> list[Any]:
         spec = ComputeSpec(command=FOREVER, ports=("80",))
@@ -422,3 +422,36 @@ def test_a_stranger_on_a_wanted_port_is_named_at_start(world: Any) -> None:
     assert world.get(pod).status == "stopped"
     world.start(pod)
     assert world.get(pod).raw["host_ports"] == {"80": port}
+
+
+def test_the_command_has_the_creators_umask(world: Any) -> None:
+    before = os.umask(0o027)
+    try:
+        pod = world.becomes(world.create("sh", "-c", "umask"), "finished")
+    finally:
+        os.umask(before)
+    assert world.logs(pod) == ["0027"]
+
+
+def test_two_hundred_pods_are_listed_with_few_reads(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = world.becomes(world.create("true"), "finished")
+    record = json.loads((Path(pod.raw["folder"]) / "record.json").read_text())
+    for number in range(200):
+        copy = record | {"id": f"pod-{number:012x}"}
+        world.provider._store.write("pods", copy["id"], copy)
+    looks = []
+    real = processes.identify
+    monkeypatch.setattr(processes, "identify", lambda pid: looks.append(pid) or real(pid))
+    assert len(world.list()) == 201
+    assert len(looks) <= 3 * 201
+
+
+def test_it_keeps_the_contract() -> None:
+    from pulumi_atlas.providers import contract
+
+    able = contract.abilities(LocalProvider)
+    assert {"stop", "update", "on_exit", "provider_ttl", "stable_urls", "volumes", "logs"} <= set(able)
+    provider = LocalProvider(contract.Access("local"))
+    assert isinstance(provider, contract.Provider)
+    assert all(isinstance(provider, protocol) for name, (protocol, _) in contract.ABILITIES.items() if name in able)
+    assert not set(LocalProvider.reasons) & LocalProvider.accepts
