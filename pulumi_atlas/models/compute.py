@@ -29,7 +29,7 @@ class ComputeSpec(Frozen):
     command: tuple[str, ...] | None = Field(default=None, min_length=1)
     image: Annotated[str, Field(min_length=1)] | None = None
     template_id: Annotated[str, Field(min_length=1)] | None = None
-    env: dict[Annotated[str, Field(pattern=r"^[^=\x00]+$")], str] = {}
+    env: dict[Annotated[str, Field(pattern=r"^[^=\x00]+$")], str] = Field(default={}, repr=False)
     ports: tuple[Port, ...] = ()
     volumes: dict[Annotated[str, Field(pattern=r"^/[^\x00]+$")], Annotated[str, Field(min_length=1)]] = {}
     gpu: tuple[str, ...] = ()

@@ -42,7 +42,7 @@ class EndpointSpec(Frozen):
     command: tuple[str, ...] | None = Field(default=None, min_length=1)
     image: Annotated[str, Field(min_length=1)] | None = None
     workers: Workers = Workers()
-    env: dict[Annotated[str, Field(pattern=r"^[^=\x00]+$")], str] = {}
+    env: dict[Annotated[str, Field(pattern=r"^[^=\x00]+$")], str] = Field(default={}, repr=False)
     working_dir: Annotated[str, Field(min_length=1)] | None = None
     gpu: tuple[str, ...] = ()
     gpu_count: Annotated[WholeNumber, Field(ge=1, le=64)] = 1
