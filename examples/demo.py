@@ -237,89 +237,6 @@ class Demo:
         self.running = None
 
 
-def expect(self, words: str) -> None:
-        expect(words in self.said, f"'{words}' from the engine", self.said)
-
-    def pulumi(self, *args: str, code: int = 0) -> None:
-        """Run the engine, showing its essential lines as they come. Afterwards `said` holds all of them."""
-        say(f"$ pulumi {' '.join(args)}")
-        lines = []
-        for line in self.run(*args, "--suppress-progress"):
-            lines.append(line.rstrip())
-            if ESSENTIAL.fullmatch(lines[-1]):
-                say(f"  {lines[-1].strip()}")
-        self.said = "\n".join(lines)
-        expect(self.code == code, f"exit code {code} of `pulumi {args[0]}`", f"{self.code}\n{self.said}")
-
-    def quietly(self, *args: str) -> str:
-        said = "".join(self.run(*args))
-        expect(self.code == 0, f"`pulumi {' '.join(args)}` to work", said)
-        return said
-
-    def run(self, *args: str) -> Iterator[str]:
-        # A session of its own: Ctrl-C reaches this program alone, which then stops the engine the gentle way.
-        command = ["pulumi", *args, "--non-interactive", "--color", "never"]
-        self.running = subprocess.Popen(
-            command, cwd=self.project, env=self.environ, start_new_session=True, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        assert self.running.stdout is not None
-        yield from self.running.stdout
-        self.running.stdout.close()
-        self.code = self.running.wait()
-        self.running = None
-
-    def only_pod(self) -> Compute:
-        pods = self.atlas.list_compute()
-        expect(len(pods) == 1, "one pod", f"{len(pods)} pods")
-        return pods[0]
-
-    def note(self) -> None:
-        """Remember what there is, so that its processes can be looked for when it should be gone."""
-        self.seen |= {pod.id for pod in self.atlas.list_compute()}
-        self.seen |= {endpoint.id for endpoint in self.atlas.list_endpoints()}
-
-    def survivors(self) -> list[int]:
-        """Pids of processes that belong to this run's folder, or to a pod or endpoint that it made."""
-        found = {one.pid for one in processes.processes_with("ATLAS_LOCAL_DIR", str(self.local))}
-        for ident in self.seen:
-            for name in ("ATLAS_POD_ID", "ATLAS_ENDPOINT_ID"):
-                found |= {one.pid for one in processes.processes_with(name, ident)}
-        return sorted(found - {os.getpid()})
-
-    # ---- after a failure
-
-    def clean_up(self) -> None:
-        """Leave nothing: first as a user would, then by hand. Never raises."""
-        self.stop_engine()
-        with suppress(AtlasError):
-            self.note()
-        limit = threading.Timer(45, self.stop_engine)
-        limit.start()
-        with suppress(NotAsSaid):
-            self.quietly("destroy", *QUICK)
-        limit.cancel()
-        with suppress(AtlasError):
-            for pod in self.atlas.list_compute():
-                self.atlas.terminate(pod.id)
-            for endpoint in self.atlas.list_endpoints():
-                self.atlas.delete_endpoint(endpoint.id)
-        if not until(lambda: not self.survivors()):
-            for pid in self.survivors():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-
-    def stop_engine(self) -> None:
-        """Interrupt a running engine: what it has begun is finished and stored."""
-        if self.running is None:
-            return
-        self.running.send_signal(signal.SIGINT)
-        try:
-            self.running.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self.running.kill()
-
-
 def expect(condition: bool, wanted: str, seen: str) -> None:
     if not condition:
         raise NotAsSaid(f"expected: {wanted}\nseen:     {seen}")
@@ -360,7 +277,9 @@ def interrupted(*_: object) -> None:
 
 def attempt(folder: Path) -> int:
     demo = Demo(folder)
-    print(f"A pod and an endpoint on this computer, declared in {EXAMPLE.name}/__main__.py. Engine: Pulumi {demo.version}.")
+    print(
+        f"A pod and an endpoint on this computer, declared in {EXAMPLE.name}/__main__.py. Engine: Pulumi {demo.version}."
+    )
     print(f"State, machines and all else of this run live in {folder}, and go with it.")
     code = None
     try:
@@ -391,7 +310,8 @@ def complain(text: str, code: int) -> int:
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupted)
     with tempfile.TemporaryDirectory(prefix="atlas-demo-", ignore_cleanup_errors=True) as folder:
         try:
             return attempt(Path(folder).resolve())
