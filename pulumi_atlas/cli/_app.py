@@ -1,0 +1,48 @@
+"""The tree of commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pulumi_atlas.cli import compute, endpoints, gpus, jobs, providers, volumes
+from pulumi_atlas.cli._exit import EPILOG
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="atlas",
+    help="Rented GPU and CPU machines, over several clouds and your own computer.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: it starts twice as fast and reads the same in a pipe
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from pulumi_atlas import __version__
+        from pulumi_atlas.cli._output import write
+
+        write(f"atlas {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    return None
+
+
+app.command("providers")(providers.show)
+app.command("gpus")(gpus.show)
+app.add_typer(compute.app, name="compute")
+app.add_typer(volumes.app, name="volumes")
+app.add_typer(endpoints.app, name="endpoints")
+app.add_typer(jobs.app, name="jobs")

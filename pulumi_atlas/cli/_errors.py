@@ -1,0 +1,40 @@
+"""From errors to words, JSON and exit codes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pulumi_atlas.cli._exit import OF_KIND, Exit
+from pulumi_atlas.cli._output import say_error
+from pulumi_atlas.errors import AtlasError, InvalidSpec
+
+__all__ = ["as_document", "code_of", "tell"]
+
+
+def code_of(error: AtlasError) -> Exit:
+    """The exit code for an error."""
+    return OF_KIND[error.kind]
+
+
+def as_document(error: AtlasError) -> dict[str, Any]:
+    """The error as the JSON document that `--json` prints."""
+    return {"error": error.as_json()}
+
+
+def tell(error: AtlasError, *, about: str = "") -> None:
+    """The error for a person, on stderr. `about` names the thing when several were asked for."""
+    prefix = f"{about}: " if about else f"{error.provider}: " if error.provider else ""
+    if isinstance(error, InvalidSpec):
+        lines, hints = _failures(error)
+        say_error(prefix + lines, hints)
+    else:
+        say_error(prefix + " ".join(error.message.split("\n")), [error.hint] if error.hint else [])
+
+
+def _failures(error: InvalidSpec) -> tuple[str, list[str]]:
+    rows = error.failures
+    if len(rows) == 1:
+        [row] = rows
+        return (f"{row.path}: " if row.path else "") + row.message, [row.hint] if row.hint else []
+    texts = [f"\n  {row}" for row in rows]
+    return f"{len(rows)} things are wrong" + "".join(texts), []
