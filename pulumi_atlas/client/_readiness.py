@@ -8,6 +8,7 @@ from pulumi_atlas.client import _kinds, _probe
 from pulumi_atlas.client._session import Opened
 from pulumi_atlas.errors import AtlasError, ProviderFailure, TimedOut
 from pulumi_atlas.models import Compute, Ready
+from pulumi_atlas.providers.contract import SupportsReach
 from pulumi_atlas.rules import waiting
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ class Readiness:
     def __init__(self, core: Core, opened: Opened, ready: Ready | None, timeout_s: float) -> None:
         self._core, self._opened, self._ready = core, opened, ready
         self._timeout_s = ready.timeout_s if ready and ready.timeout_s else timeout_s
-        self._settle_s = float(getattr(opened.provider, "settle_s", 0.0))
-        self._reachable = bool(getattr(opened.provider, "ports_are_reachable", True))
+        self._reachable = isinstance(opened.provider, SupportsReach)
+        self._settle_s = opened.provider.settle_s if self._reachable else 0.0
 
     async def wait(self, pod: Compute) -> Compute:
         """Returns the pod once it is usable. Raises ProviderFailure when it ended, TimedOut, Interrupted."""

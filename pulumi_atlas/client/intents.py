@@ -67,7 +67,7 @@ class IntentBook:
     def open(self, intent: Intent) -> Intent:
         """Write the note and make it durable, before the request is sent."""
         files.make_private_folder(self.folder)
-        noted = replace(intent, folder=str(Path.cwd()))
+        noted = replace(intent, folder=intent.folder or str(Path.cwd()))
         self._write(noted)
         return noted
 

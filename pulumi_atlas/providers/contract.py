@@ -45,6 +45,7 @@ __all__ = [
     "SupportsOffers",
     "SupportsOnExit",
     "SupportsProviderTtl",
+    "SupportsReach",
     "SupportsRegistryCredentials",
     "SupportsSpot",
     "SupportsStableUrls",
@@ -122,6 +123,17 @@ class SupportsStop(Protocol):
     async def start(self, pod_id: PodId) -> None:
         """Start a stopped, finished or failed pod; starting what runs is done. Raises NotFound, NoCapacity, Conflict."""
         ...
+
+
+@runtime_checkable
+class SupportsReach(Protocol):
+    """This machine can connect to the URLs of a pod's ports, so that readiness can be probed.
+
+    `settle_s`: seconds that a pod without ports must run before it counts as usable, so that a command that fails at
+    once is reported by the create. Without this ability, a pod is usable as soon as the provider says that it runs.
+    """
+
+    settle_s: ClassVar[float]
 
 
 @runtime_checkable
@@ -308,6 +320,7 @@ ABILITIES: Mapping[str, tuple[type, str]] = {
     "update": (SupportsUpdate, "update_compute"),
     "on_exit": (SupportsOnExit, "on_exit_choices"),
     "provider_ttl": (SupportsProviderTtl, "enforces_max_lifetime"),
+    "reach": (SupportsReach, "settle_s"),
     "stable_urls": (SupportsStableUrls, "pod_urls"),
     "volumes": (SupportsVolumes, "create_volume"),
     "endpoints": (SupportsEndpoints, "create_endpoint"),

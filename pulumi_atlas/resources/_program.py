@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pulumi
-from pulumi.runtime.config import is_config_secret
+from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
 from pydantic import BaseModel
 
 from pulumi_atlas import config
 from pulumi_atlas.errors import AtlasError, Failure
-from pulumi_atlas.providers import registry
 from pulumi_atlas.resources.stack import stack_of_program
 
 __all__ = ["inputs_of", "owner_of"]
@@ -62,14 +62,9 @@ def _default_provider(problems: list[Failure]) -> str | None:
 
 def _plain_keys() -> list[Failure]:
     """Keys that stand in the stack's configuration in clear."""
-    settings = pulumi.Config("atlas")
-    found = []
-    for provider in registry.known():
-        key = config.stack_key(provider)
-        if settings.get(key.removeprefix("atlas:")) and not is_config_secret(key):
-            hint = f"rotate it, then `pulumi config set --secret {key}`"
-            found.append(Failure(f"config.{key}", "a key stands in the stack's configuration in clear", hint))
-    return found
+    values = {**get_config_env(), **CONFIG.get()}
+    shown = {name: {"secure": ""} if is_config_secret(name) else value for name, value in values.items()}
+    return [replace(failure, path=f"config.{failure.path}") for failure in config.refuse_plain_keys(shown)]
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,8 @@ from tests.e2e.project import Project
 pytestmark = pytest.mark.e2e
 
 WEB = """
-pod = atlas.Pod("web", provider="local", command=["python", "serve.py"], working_dir=".", ports=["8888"], env={{"WORD": "{word}"}}{more})
+pod = atlas.Pod("web", provider="local", command=["python", "serve.py"], working_dir=".", ports=["8888"],
+                env={{"WORD": "{word}"}}{more})
 pulumi.export("id", pod.id)
 pulumi.export("url", pod.urls["8888"])
 pulumi.export("status", pod.status)

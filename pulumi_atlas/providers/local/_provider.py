@@ -32,6 +32,7 @@ class LocalProvider(LocalPods, LocalVolumes, LocalLogs, LocalEndpoints):
     accepts: ClassVar[frozenset[str]] = ACCEPTS
     reasons: ClassVar[Mapping[str, str]] = REASONS
     listing_lag_s: ClassVar[float] = 0.0
+    settle_s: ClassVar[float] = 1.0
     key_variable: ClassVar[str | None] = None
 
     def __init__(self, access: Access) -> None:
