@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from pulumi_atlas.errors import NotFound
+from pulumi_atlas.errors import AtlasError, NotFound
 from pulumi_atlas.ids import PodId
 from pulumi_atlas.models import Compute
 from pulumi_atlas.providers.local._store import Store
@@ -146,7 +146,7 @@ class LocalLogs:
         With `follow`, goes on until the command has ended or the pod is gone. Raises NotFound.
         """
         with speaking("logs"):
-            await self.get_compute(pod_id)
+            await self._look(pod_id)
             follow = follow and await self._is_live(pod_id)
             reader = LogReader(self._store.folder("pods", pod_id))
             if tail is not None:
@@ -167,9 +167,16 @@ class LocalLogs:
 
     async def _is_live(self, pod_id: PodId) -> bool:
         try:
-            return (await self.get_compute(pod_id)).status in ("provisioning", "running")
+            return (await self._look(pod_id)).status in ("provisioning", "running")
         except NotFound:
             return False
+
+    async def _look(self, pod_id: PodId) -> Compute:
+        try:
+            return await self.get_compute(pod_id)
+        except AtlasError as error:
+            error.operation = "logs"
+            raise
 
 
 def _last(reader: LogReader, count: int, *, whole: bool) -> list[str]:
