@@ -39,9 +39,15 @@ def owner_of(name: str, kind: str, opts: pulumi.ResourceOptions | None) -> pulum
     parent = opts.parent if opts else None
     if parent is None:
         return stack_of_program().id.apply(lambda stack: f"stack:{stack}:{kind}::{name}")
-    return pulumi.Output.all(stack_of_program().id, parent.urn).apply(
+    return pulumi.Output.all(stack_of_program().id, _alone(parent.urn)).apply(
         lambda both: f"stack:{both[0]}:{_types_of(both[1])}{kind}::{name}"
     )
+
+
+def _alone(value: pulumi.Output[str]) -> pulumi.Output[str]:
+    """The value without its dependencies: depending on a component means depending on its children, the asker included."""
+    future = cast("Awaitable[str]", value.future(with_unknowns=True))
+    return pulumi.Output(set(), future, value.is_known(), value.is_secret())
 
 
 def _types_of(urn: str) -> str:
