@@ -146,7 +146,7 @@ class LocalLogs:
         With `follow`, goes on until the command has ended or the pod is gone. Raises NotFound.
         """
         with speaking("logs"):
-            await self._look(pod_id)
+            await self._pod_of_log(pod_id)
             follow = follow and await self._is_live(pod_id)
             reader = LogReader(self._store.folder("pods", pod_id))
             if tail is not None:
@@ -167,11 +167,11 @@ class LocalLogs:
 
     async def _is_live(self, pod_id: PodId) -> bool:
         try:
-            return (await self._look(pod_id)).status in ("provisioning", "running")
+            return (await self._pod_of_log(pod_id)).status in ("provisioning", "running")
         except NotFound:
             return False
 
-    async def _look(self, pod_id: PodId) -> Compute:
+    async def _pod_of_log(self, pod_id: PodId) -> Compute:
         try:
             return await self.get_compute(pod_id)
         except AtlasError as error:

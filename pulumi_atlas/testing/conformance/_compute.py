@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -64,6 +65,13 @@ class ComputeConformance(Suite):
         await stage.appears(first.id, second.id)
 
     @story
+    async def test_no_create_makes_more_than_it_says(self, stage: Stage) -> None:
+        before = {pod.id for pod in await stage.listed()}
+        pod = await stage.running()
+        await stage.appears(pod.id)
+        assert {seen.id for seen in await stage.listed()} - before == {pod.id}
+
+    @story
     async def test_terminate_of_one_pod_leaves_the_others(self, stage: Stage) -> None:
         first, second = await stage.running(), await stage.running()
         await stage.provider.terminate(first.id)
@@ -80,10 +88,8 @@ class ComputeConformance(Suite):
     async def test_terminate_may_be_repeated(self, stage: Stage) -> None:
         pod = await stage.pod()
         await stage.provider.terminate(pod.id)
-        try:
-            await stage.provider.terminate(pod.id)  # a pod still shown as terminated may be terminated again
-        except NotFound:
-            pass
+        with contextlib.suppress(NotFound):  # or not: a pod still shown as terminated may be terminated again
+            await stage.provider.terminate(pod.id)
         await stage.is_gone(pod.id)
 
     @story

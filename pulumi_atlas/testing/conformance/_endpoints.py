@@ -16,7 +16,7 @@ class EndpointConformance(Suite):
     """The ability `endpoints`."""
 
     @story
-    async def test_what_is_created_is_shown_by_get_and_by_list_and_gone_after_delete(self, stage: Stage) -> None:
+    async def test_a_created_endpoint_is_shown_by_get_and_by_list_and_gone_after_delete(self, stage: Stage) -> None:
         stage.need("endpoints")
         tag = stage.tag()
         made = await stage.provider.create_endpoint(stage.harness.endpoint_spec("echo"), tag)
@@ -57,7 +57,7 @@ class EndpointConformance(Suite):
             assert shown.spec is None or getattr(shown.spec, field) == value, field
 
     @story
-    async def test_get_update_and_delete_of_what_is_not_there_raise_not_found(self, stage: Stage) -> None:
+    async def test_get_update_and_delete_of_a_missing_endpoint_raise_not_found(self, stage: Stage) -> None:
         stage.need("endpoints")
         missing, spec = stage.harness.missing_id, stage.harness.endpoint_spec("echo")
         with pytest.raises(NotFound):

@@ -66,7 +66,7 @@ class Harness:
         self._skip(f"has no endpoint that can {behaviour}")
 
     def changed(self, field: str) -> Any:
-        """Another valid value for a field of `spec()`, for each field in the provider's table of changes."""
+        """Another valid value for a field of `spec()`, at least for each field in the provider's table of changes."""
         values = {
             "env": {"CHANGED": "1"},
             "name": "renamed",
@@ -74,6 +74,9 @@ class Harness:
             "on_exit": "stop",
             "ports": ("8199/http",),
             "working_dir": str(self.folder),
+            "container_disk_gb": 50,
+            "volume_gb": 50,
+            "spot": True,
         }
         return values.get(field)
 

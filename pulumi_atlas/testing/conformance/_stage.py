@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import pytest
 
@@ -207,4 +207,4 @@ def story(
     def test(self: S, stage: Stage, *args: P.args, **kwargs: P.kwargs) -> None:
         stage.run(lambda: play(self, stage, *args, **kwargs))
 
-    return test
+    return cast("Callable[Concatenate[S, Stage, P], None]", test)

@@ -18,7 +18,7 @@ class VolumeConformance(Suite):
     """The ability `volumes`."""
 
     @story
-    async def test_what_is_created_is_shown_by_get_and_by_list_and_gone_after_delete(self, stage: Stage) -> None:
+    async def test_a_created_volume_is_shown_by_get_and_by_list_and_gone_after_delete(self, stage: Stage) -> None:
         stage.need("volumes")
         tag = stage.tag()
         spec = stage.harness.volume_spec(name="conformance-data", size_gb=2)
@@ -34,7 +34,7 @@ class VolumeConformance(Suite):
         assert made.id not in {v.id for v in await stage.provider.list_volumes()}
 
     @story
-    async def test_get_update_and_delete_of_what_is_not_there_raise_not_found(self, stage: Stage) -> None:
+    async def test_get_update_and_delete_of_a_missing_volume_raise_not_found(self, stage: Stage) -> None:
         stage.need("volumes")
         missing = stage.harness.missing_id
         with pytest.raises(NotFound):
@@ -100,7 +100,7 @@ class VolumeConformance(Suite):
         assert {pod.id for pod in await stage.listed()} == before
 
     @story
-    async def test_many_creates_at_once_make_as_many_volumes(self, stage: Stage) -> None:
+    async def test_many_volumes_can_be_made_at_once(self, stage: Stage) -> None:
         stage.need("volumes")
         spec = stage.harness.volume_spec()
         made: list[ObservedVolume] = await asyncio.gather(
