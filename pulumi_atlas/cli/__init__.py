@@ -10,6 +10,10 @@ __all__ = ["main"]
 
 def main() -> NoReturn:
     """Run the command line with this process's arguments and end with its exit code (see `pulumi_atlas.cli._exit`)."""
-    from pulumi_atlas.cli._main import run  # here, so that `import pulumi_atlas.cli` costs nothing
+    try:
+        from pulumi_atlas.cli._main import run  # here, so that `import pulumi_atlas.cli` costs nothing
 
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # while the program was still being loaded
+        code = 8
+    sys.exit(code)

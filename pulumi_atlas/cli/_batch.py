@@ -11,7 +11,7 @@ import typer
 
 from pulumi_atlas.cli import _errors
 from pulumi_atlas.cli._output import Out
-from pulumi_atlas.cli._session import Where, perform
+from pulumi_atlas.cli._session import Left, Where, perform
 from pulumi_atlas.errors import AtlasError, ConfigError
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ def each(out: Out, where: Where, ids: Sequence[str], act: Act, *, noun: str, doi
     async def work(atlas: AsyncAtlas) -> None:
         await asyncio.gather(*(one(atlas, ident) for ident in wanted))
 
-    def left() -> str:
+    def left() -> Left:
         finished = [ident for ident in wanted if ident in outcomes and outcomes[ident] is None]
         open_ = [ident for ident in wanted if ident not in outcomes]
         words = [f"{done}: {', '.join(finished)}"] if finished else []
-        return "; ".join([*words, f"not confirmed: {', '.join(open_)}; `{look}` shows what is there"])
+        return Left("; ".join([*words, f"not confirmed: {', '.join(open_)}; `{look}` shows what is there"]))
 
     perform(out, where, work, doing=f"{doing} {', '.join(wanted)}", writes=True, left=left)
     _tell(out, wanted, outcomes, noun=noun, done=done)

@@ -6,7 +6,8 @@ from typing import Any
 
 from pulumi_atlas.cli._exit import OF_KIND, Exit
 from pulumi_atlas.cli._output import say_error
-from pulumi_atlas.errors import AtlasError, InvalidSpec
+from pulumi_atlas.cli._session import Stopped
+from pulumi_atlas.errors import AtlasError, Interrupted, InvalidSpec
 
 __all__ = ["as_document", "code_of", "tell"]
 
@@ -17,14 +18,17 @@ def code_of(error: AtlasError) -> Exit:
 
 
 def as_document(error: AtlasError) -> dict[str, Any]:
-    """The error as the JSON document that `--json` prints."""
-    return {"error": error.as_json()}
+    """The error as the JSON document that `--json` prints; after a Ctrl-C `left` lists the things that are there now."""
+    left = {"left": list(error.left.things)} if isinstance(error, Stopped) else {}
+    return {"error": error.as_json(), **left}
 
 
 def tell(error: AtlasError, *, about: str = "") -> None:
     """The error for a person, on stderr. `about` names the thing when several were asked for."""
     prefix = f"{about}: " if about else f"{error.provider}: " if error.provider else ""
-    if isinstance(error, InvalidSpec):
+    if isinstance(error, Interrupted):
+        say_error(error.hint or error.message, head="stopped:")
+    elif isinstance(error, InvalidSpec):
         lines, hints = _failures(error)
         say_error(prefix + lines, hints)
     else:

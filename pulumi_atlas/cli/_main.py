@@ -48,8 +48,10 @@ def _command(arguments: Sequence[str]) -> int:
         return _invoke(arguments)
     except AtlasError as error:
         return _failed(error, arguments)
-    except (typer.Abort, KeyboardInterrupt):
-        return _failed(Interrupted("stopped before anything was done"), arguments)
+    except typer.Abort:
+        return _failed(Interrupted("the answer was no", hint="nothing was done"), arguments)
+    except KeyboardInterrupt:
+        return _failed(Interrupted("stopped by Ctrl-C"), arguments)
     except _UsageError as error:
         return _misused(error, arguments)
     except (Unheard, Unwritable):

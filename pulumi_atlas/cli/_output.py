@@ -29,11 +29,11 @@ def current() -> Out | None:
 
 
 class Out:
-    """The output of one command. `json`: exactly one document on stdout (or lines of JSON for streams)."""
+    """The output of one command. `json`: exactly one document on stdout; with `stream`, one a line."""
 
-    def __init__(self, *, json: bool = False, show_secrets: bool = False) -> None:
+    def __init__(self, *, json: bool = False, show_secrets: bool = False, stream: bool = False) -> None:
         global _current
-        self.json, self.show_secrets = json, show_secrets
+        self.json, self.show_secrets, self.stream = json, show_secrets, stream
         self.on_terminal = sys.stdout.isatty()
         _current = self
 
@@ -51,12 +51,8 @@ class Out:
             human()
 
     def document(self, value: Any) -> None:
-        """The one JSON document."""
-        write(_as_json(value, indent=2) + "\n")
-
-    def json_line(self, value: Any) -> None:
-        """One line of a JSON stream, seen by the reader at once."""
-        write(_as_json(value) + "\n", flush=True)
+        """The one JSON document, or the next line of a JSON stream, seen by the reader at once."""
+        write(_as_json(value, indent=None if self.stream else 2) + "\n", flush=self.stream)
 
     def line(self, text: str = "") -> None:
         """One line for a person, seen at once."""
@@ -97,9 +93,9 @@ class Out:
             yield lambda line: status.update(escape(f"{text} — {line}"))
 
 
-def say_error(text: str, hints: Sequence[str] = ()) -> None:
+def say_error(text: str, hints: Sequence[str] = (), *, head: str = "error:") -> None:
     """`error: …` and its hints, to stderr; red on a terminal that wants colours."""
-    write(f"{styled('error:', '1;31', sys.stderr)} {text}\n", sys.stderr)
+    write(f"{styled(head, '1;31', sys.stderr)} {text}\n", sys.stderr)
     for hint in hints:
         write(f"{styled('hint:', '1', sys.stderr)}  {hint}\n", sys.stderr)
     flush()

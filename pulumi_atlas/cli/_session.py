@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from pulumi_atlas.cli._output import Out
@@ -13,12 +14,28 @@ from pulumi_atlas.errors import Interrupted
 if TYPE_CHECKING:
     from pulumi_atlas.client import AsyncAtlas, Stop
 
-__all__ = ["Where", "perform"]
+__all__ = ["Left", "Stopped", "Where", "perform"]
 
 T = TypeVar("T")
 
 #: Seconds that a write gets to end in order after the first Ctrl-C.
 _PATIENCE_S = 2.5
+
+
+@dataclass(frozen=True)
+class Left:
+    """What an interrupted command leaves behind: a sentence, and the things that are there now as JSON values."""
+
+    sentence: str
+    things: tuple[dict[str, str], ...] = ()
+
+
+class Stopped(Interrupted):
+    """The command was interrupted; its hint is the sentence of `left`."""
+
+    def __init__(self, left: Left) -> None:
+        super().__init__("stopped by Ctrl-C", hint=left.sentence)
+        self.left = left
 
 
 class Where:
@@ -41,12 +58,12 @@ def perform(
     *,
     doing: str | None = None,
     writes: bool = False,
-    left: Callable[[], str] | None = None,
+    left: Callable[[], Left] | None = None,
 ) -> T:
     """Run `work` with an open client. `doing` is shown while it lasts (None: it prints by itself).
 
     With `writes`, a Ctrl-C first ends the waits only, so that what was begun is recorded; a second one, or time, cancels.
-    Raises what `work` raises, and Interrupted with the sentence that `left` gives about what is left behind.
+    Raises what `work` raises, and Stopped with what `left` says about what is left behind.
     """
     from pulumi_atlas.client import AsyncAtlas, Stop
 
@@ -60,10 +77,8 @@ def perform(
             return asyncio.run(attended(lambda line: None))
         with out.progress(doing) as say:
             return asyncio.run(attended(say))
-    except Interrupted as error:
-        if left is not None:
-            error.hint = left()
-        raise
+    except Interrupted:
+        raise Stopped(left() if left else Left("nothing was changed")) from None
 
 
 async def _attended(work: Awaitable[T], stop: Stop, *, patient: bool) -> T:

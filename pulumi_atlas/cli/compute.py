@@ -10,7 +10,7 @@ import typer
 from pulumi_atlas.cli import _batch, _options, _spawn, _views
 from pulumi_atlas.cli._output import Out
 from pulumi_atlas.cli._parse import given
-from pulumi_atlas.cli._session import Where, perform
+from pulumi_atlas.cli._session import Left, Where, perform
 
 if TYPE_CHECKING:
     from pulumi_atlas.client import AsyncAtlas
@@ -71,7 +71,7 @@ def stop(
     account: _options.Account = None,
     as_json: _options.AsJson = False,
 ) -> None:
-    """Stop pods; their storage is kept, and they can be started again."""
+    """Stop pods; their storage is kept."""
 
     async def act(atlas: AsyncAtlas, ident: str) -> None:
         await atlas.stop(ident)
@@ -128,7 +128,7 @@ def logs(
 
     With --json one document {id, lines}; with --follow too, one line {"line": ...} for each.
     """
-    out, where = Out(json=as_json), Where(provider, account)
+    out, where = Out(json=as_json, stream=follow), Where(provider, account)
 
     async def read(atlas: AsyncAtlas) -> list[str]:
         kept: list[str] = []
@@ -136,13 +136,13 @@ def logs(
             if as_json and not follow:
                 kept.append(line)
             elif as_json:
-                out.json_line({"line": line})
+                out.document({"line": line})
             else:
                 out.line(line)
         return kept
 
-    def left() -> str:
-        return f"pod {ident} is as it was; only the reading has ended"
+    def left() -> Left:
+        return Left(f"pod {ident} is as it was; only the reading has ended")
 
     lines = perform(out, where, read, left=left)
     if as_json and not follow:

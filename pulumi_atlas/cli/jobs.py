@@ -13,7 +13,7 @@ import typer
 from pulumi_atlas.cli import _options, _parse, _views
 from pulumi_atlas.cli._exit import Exit
 from pulumi_atlas.cli._output import Out, say_error
-from pulumi_atlas.cli._session import Where, perform
+from pulumi_atlas.cli._session import Left, Where, perform
 from pulumi_atlas.errors import Failure, InvalidSpec, TimedOut
 
 if TYPE_CHECKING:
@@ -72,8 +72,10 @@ def run(
         queued.append(job.id)
         return await _ended(atlas, job, timeout_s, where) if wait else job
 
-    def left() -> str:
-        return _runs_on(endpoint, queued[0], where) if queued else "whether the job was queued is not known"
+    def left() -> Left:
+        if not queued:
+            return Left("whether the job was queued is not known")
+        return Left(_runs_on(endpoint, queued[0], where), ({"kind": "job", "id": queued[0], "endpoint": endpoint},))
 
     job = perform(out, where, work, doing=f"running a job on {endpoint}", left=left)
     _show(out, job)
@@ -112,7 +114,7 @@ def cancel(
         lambda atlas: atlas.cancel_job(ident, endpoint=endpoint),
         doing=f"cancelling {ident}",
         writes=True,
-        left=lambda: f"whether job {ident} was cancelled is not known",
+        left=lambda: Left(f"whether job {ident} was cancelled is not known"),
     )
     _show(out, job)
 
@@ -126,16 +128,16 @@ def stream(
     as_json: _options.AsJson = False,
 ) -> None:
     """Print each chunk that the worker yields, as soon as it is there. With --json, one line of JSON for each."""
-    out, where = Out(json=as_json), Where(provider, account)
+    out, where = Out(json=as_json, stream=True), Where(provider, account)
 
     async def read(atlas: AsyncAtlas) -> None:
         async for chunk in atlas.stream_job(ident, endpoint=endpoint):
             if as_json:
-                out.json_line(chunk)
+                out.document(chunk)
             else:
                 out.line(_views.text_of(chunk))
 
-    perform(out, where, read, left=lambda: _runs_on(endpoint, ident, where))
+    perform(out, where, read, left=lambda: Left(f"job {ident} is as it was; only the reading has ended"))
 
 
 async def _ended(atlas: AsyncAtlas, job: Job, timeout_s: float, where: Where) -> Job:

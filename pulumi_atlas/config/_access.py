@@ -41,7 +41,8 @@ def choose_provider(
     file = str(settings.file) if settings.file else "atlas.yaml"
     raise ConfigError(
         "no provider is chosen",
-        hint=f'say provider="local" (or another), run `pulumi config set atlas:provider local`, write `provider: local`'
+        hint=f'say provider="local" (on the command line --provider local; or another), run'
+        " `pulumi config set atlas:provider local`, write `provider: local`"
         f" into {file}, or set {PROVIDER_VARIABLE}",
     )
 
