@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Generic, TypeVar
 
-from pulumi_atlas.client._kinds import Kind
+from pulumi_atlas.client.kinds import Kind
 from pulumi_atlas.errors import NotFound
 from pulumi_atlas.models import Compute, Listing, ObservedEndpoint, ObservedVolume
 from pulumi_atlas.rules.clock import Clock

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pulumi_atlas.client import _kinds, _probe
-from pulumi_atlas.client._session import Opened
+from pulumi_atlas.client import _probe, kinds
+from pulumi_atlas.client.opened import Opened
 from pulumi_atlas.errors import AtlasError, ProviderFailure, TimedOut
 from pulumi_atlas.models import Compute, Ready
 from pulumi_atlas.providers.contract import SupportsReach
 from pulumi_atlas.rules import waiting
 
 if TYPE_CHECKING:
-    from pulumi_atlas.client._core import Core
+    from pulumi_atlas.client.core import Core
 
 __all__ = ["Readiness"]
 
@@ -83,7 +83,7 @@ class Readiness:
 
     async def _look(self, pod: Compute, attempt: int) -> Compute:
         age = waiting.pause_s(attempt) / 2
-        found: Compute | None = await self._opened.inventory(_kinds.POD).find(pod.id, max_age_s=age)
+        found: Compute | None = await self._opened.inventory(kinds.POD).find(pod.id, max_age_s=age)
         if found is None:
             raise ProviderFailure(f"{pod.name or pod.id} vanished while it was waited for",
                                   provider=self._opened.provider.name, operation="create")  # fmt: skip

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from pulumi_atlas.client._core import Core, Say
-from pulumi_atlas.client._kinds import require
-from pulumi_atlas.client._session import Opened
-from pulumi_atlas.client._stop import Stop
+from pulumi_atlas.client.core import Core, Say
+from pulumi_atlas.client.kinds import require
+from pulumi_atlas.client.opened import Opened
+from pulumi_atlas.client.stop import Stop
 from pulumi_atlas.client.validation import parse_for
 from pulumi_atlas.errors import Failure, InvalidSpec
 from pulumi_atlas.ids import EndpointId, JobId, Owner, PodId, Tag, VolumeId, new_birth

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pulumi_atlas.client._core import Core
-from pulumi_atlas.client._kinds import KINDS
+from pulumi_atlas.client.core import Core
 from pulumi_atlas.client.intents import Intent, IntentBook
+from pulumi_atlas.client.kinds import KINDS
 
 __all__ = ["Remover"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
-from pulumi_atlas.client import _loop
+from pulumi_atlas.client import loop
 from pulumi_atlas.client.aio import AsyncAtlas
 from pulumi_atlas.ids import Owner
 
@@ -26,7 +26,7 @@ def _sync(verb: Callable[Concatenate[AsyncAtlas, P], Awaitable[R]]) -> Callable[
         async def work() -> R:
             return await verb(self._face, *args, **kwargs)
 
-        return _loop.run(work())
+        return loop.run(work())
 
     return cast("Callable[Concatenate[Atlas, P], R]", call)
 
@@ -38,10 +38,10 @@ def _iterate(
     def call(self: Atlas, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         source = verb(self._face, *args, **kwargs)
         try:
-            while (item := _loop.run(_next(source))) is not _END:
+            while (item := loop.run(_next(source))) is not _END:
                 yield cast(R, item)
         finally:
-            _loop.run(_close(source))
+            loop.run(_close(source))
 
     return cast("Callable[Concatenate[Atlas, P], Iterator[R]]", call)
 
@@ -84,7 +84,7 @@ class Atlas:
 
     def close(self) -> None:
         """Close all connections."""
-        _loop.run(self._face.aclose())
+        loop.run(self._face.aclose())
 
     def capabilities(self, provider: str | None = None) -> tuple[str, ...]:
         """The provider's optional abilities, derived from its class; sends nothing."""

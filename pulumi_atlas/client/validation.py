@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from pulumi_atlas import gpus
-from pulumi_atlas.client._session import endpoint_traits, pod_traits
+from pulumi_atlas.client.opened import endpoint_traits, pod_traits
 from pulumi_atlas.errors import ConfigError, Failure, InvalidSpec
-from pulumi_atlas.models import EndpointSpec
+from pulumi_atlas.models import ComputeSpec, EndpointSpec, VolumeSpec
 from pulumi_atlas.providers import registry
 from pulumi_atlas.providers.contract import ABILITIES, Provider
 from pulumi_atlas.rules import validation
@@ -35,7 +35,7 @@ def check_pod(model: type[BaseModel], raw: Mapping[str, Any]) -> list[Failure]:
         found += _ability_failures(provider, "volumes", "volumes")
     if raw.get("max_lifetime_s") is not None:
         found += _ability_failures(provider, "provider_ttl", "max_lifetime_s")
-    return found
+    return found + _own_failures(ComputeSpec, raw, provider, found)
 
 
 def check_volume(model: type[BaseModel], raw: Mapping[str, Any]) -> list[Failure]:
@@ -48,7 +48,7 @@ def check_volume(model: type[BaseModel], raw: Mapping[str, Any]) -> list[Failure
     if raw.get("region") and "regions" not in provider.accepts:
         reason = provider.reasons.get("regions", f"provider '{provider.name}' has no regions")
         found.append(Failure("region", f"not possible with provider '{provider.name}'", reason))
-    return found
+    return found + _own_failures(VolumeSpec, raw, provider, found)
 
 
 def check_endpoint(model: type[BaseModel], raw: Mapping[str, Any]) -> list[Failure]:
@@ -63,7 +63,7 @@ def check_endpoint(model: type[BaseModel], raw: Mapping[str, Any]) -> list[Failu
         return found
     found += validation.unsupported_fields(model, raw, endpoint_traits(provider))
     found += _gpu_failures(raw, provider)
-    return found
+    return found + _own_failures(EndpointSpec, raw, provider, found)
 
 
 def parse_for(model: type[M], raw: Mapping[str, Any], provider: str) -> M:
@@ -87,6 +87,23 @@ def _provider(raw: Mapping[str, Any]) -> tuple[type[Provider] | None, list[Failu
         return registry.load(name), []
     except ConfigError as error:
         return None, [Failure("provider", error.message, error.hint)]
+
+
+def _own_failures(
+    spec: type[BaseModel], raw: Mapping[str, Any], provider: Any, found: Sequence[Failure]
+) -> list[Failure]:
+    """What the provider itself finds wrong with the known part of a spec that is otherwise right."""
+    if not hasattr(provider, ABILITIES["spec_check"][1]):
+        return []
+    unknown = {name for name, value in raw.items() if holds_unknown(value)}
+    hidden = unknown | {failure.path.partition(".")[0].partition("[")[0] for failure in found}
+    known = {name: value for name, value in raw.items() if name in spec.model_fields and name not in hidden}
+    try:
+        values = spec.model_validate(known)
+    except ValueError:
+        return []  # it lacks what is not known yet
+    own = (failure for failure in provider.check_spec(values))
+    return [failure for failure in own if failure.path.partition(".")[0].partition("[")[0] not in hidden]
 
 
 def _less(raw: Mapping[str, Any], *names: str) -> dict[str, Any]:

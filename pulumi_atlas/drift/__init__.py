@@ -1,1 +1,1 @@
-"""TODO"""
+"""What differs between state and world, and how to mend it: drives the Pulumi CLI."""

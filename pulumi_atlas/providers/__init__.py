@@ -1,1 +1,1 @@
-"""TODO"""
+"""Providers: the contract, the registry, and one folder for each cloud."""

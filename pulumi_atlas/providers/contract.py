@@ -12,10 +12,11 @@ that is *derived* from the class (`abilities`), so that no list of abilities is 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pulumi_atlas.access import Access
+from pulumi_atlas.errors import Failure
 from pulumi_atlas.ids import EndpointId, JobId, PodId, Tag, VolumeId
 from pulumi_atlas.models import (
     Compute,
@@ -47,6 +48,7 @@ __all__ = [
     "SupportsProviderTtl",
     "SupportsReach",
     "SupportsRegistryCredentials",
+    "SupportsSpecCheck",
     "SupportsSpot",
     "SupportsStableUrls",
     "SupportsStop",
@@ -109,6 +111,16 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Close connections. The provider is not used afterwards. Safe to repeat."""
+        ...
+
+
+@runtime_checkable
+class SupportsSpecCheck(Protocol):
+    """The provider can say what is wrong with a spec before anything is sent: its own options, names it keeps for itself."""
+
+    @staticmethod
+    def check_spec(spec: ComputeSpec | VolumeSpec | EndpointSpec) -> Iterable[Failure]:
+        """Everything that is wrong with the values of a spec. Pure: it looks at no machine and sends nothing."""
         ...
 
 
@@ -321,6 +333,7 @@ ABILITIES: Mapping[str, tuple[type, str]] = {
     "on_exit": (SupportsOnExit, "on_exit_choices"),
     "provider_ttl": (SupportsProviderTtl, "enforces_max_lifetime"),
     "reach": (SupportsReach, "settle_s"),
+    "spec_check": (SupportsSpecCheck, "check_spec"),
     "stable_urls": (SupportsStableUrls, "pod_urls"),
     "volumes": (SupportsVolumes, "create_volume"),
     "endpoints": (SupportsEndpoints, "create_endpoint"),

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pulumi_atlas import processes
-from pulumi_atlas.client import _loop
-from pulumi_atlas.client._core import Core
-from pulumi_atlas.client._stop import Stop
+from pulumi_atlas.client import loop
+from pulumi_atlas.client.core import Core
+from pulumi_atlas.client.stop import Stop
 from pulumi_atlas.errors import AtlasError
 
 __all__ = ["busy", "configure", "core", "enter", "is_provider_process", "run"]
@@ -74,7 +74,7 @@ def core() -> Core:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run on the background loop from a worker thread."""
-    return _loop.run(work)
+    return loop.run(work)
 
 
 @contextlib.contextmanager

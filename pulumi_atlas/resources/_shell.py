@@ -25,8 +25,8 @@ from pulumi.dynamic import (
 )
 from pydantic import BaseModel
 
-from pulumi_atlas.client import _kinds
-from pulumi_atlas.client._session import Opened
+from pulumi_atlas.client import kinds
+from pulumi_atlas.client.opened import Opened
 from pulumi_atlas.errors import AtlasError, Failure, InvalidSpec, NotFound, Unauthorized, UnknownOutcome
 from pulumi_atlas.ids import Owner, Tag, new_birth
 from pulumi_atlas.resources import _process, _wire
@@ -49,7 +49,7 @@ class Shell(ResourceProvider):
 
     serialize_as_secret_always = False
 
-    kind: ClassVar[_kinds.Kind[Any]]
+    kind: ClassVar[kinds.Kind[Any]]
     model: ClassVar[type[BaseModel]]
     outputs: ClassVar[tuple[str, ...]]
 

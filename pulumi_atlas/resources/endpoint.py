@@ -8,8 +8,8 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import Resource
 
-from pulumi_atlas.client import _kinds
-from pulumi_atlas.client._session import Opened
+from pulumi_atlas.client import kinds
+from pulumi_atlas.client.opened import Opened
 from pulumi_atlas.client.validation import check_endpoint
 from pulumi_atlas.errors import Failure
 from pulumi_atlas.ids import EndpointId, Tag
@@ -28,7 +28,7 @@ _OUTPUTS = ("status", "reason", "url", "api_key", "cost_per_hour", "created_at",
 class _EndpointProvider(Shell):
     """Serves `Endpoint`. The engine's state names this class: it is never renamed."""
 
-    kind = _kinds.ENDPOINT
+    kind = kinds.ENDPOINT
     model = EndpointArgs
     outputs = _OUTPUTS
 

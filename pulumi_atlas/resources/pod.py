@@ -8,8 +8,8 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import Resource
 
-from pulumi_atlas.client import _kinds
-from pulumi_atlas.client._session import Opened
+from pulumi_atlas.client import kinds
+from pulumi_atlas.client.opened import Opened
 from pulumi_atlas.client.validation import check_pod
 from pulumi_atlas.errors import Failure
 from pulumi_atlas.ids import PodId, Tag
@@ -32,7 +32,7 @@ _OUTPUTS = (
 class _PodProvider(Shell):
     """Serves `Pod`. The engine's state names this class: it is never renamed."""
 
-    kind = _kinds.POD
+    kind = kinds.POD
     model = PodArgs
     outputs = _OUTPUTS
 

@@ -8,8 +8,8 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import Resource
 
-from pulumi_atlas.client import _kinds
-from pulumi_atlas.client._session import Opened
+from pulumi_atlas.client import kinds
+from pulumi_atlas.client.opened import Opened
 from pulumi_atlas.client.validation import check_volume
 from pulumi_atlas.errors import Failure
 from pulumi_atlas.ids import Tag, VolumeId
@@ -28,7 +28,7 @@ _OUTPUTS = ("status", "path", "cost_per_hour", "attached_to", "created_at", "acc
 class _VolumeProvider(Shell):
     """Serves `Volume`. The engine's state names this class: it is never renamed."""
 
-    kind = _kinds.VOLUME
+    kind = kinds.VOLUME
     model = VolumeArgs
     outputs = _OUTPUTS
 

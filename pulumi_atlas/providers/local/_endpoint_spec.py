@@ -20,6 +20,7 @@ __all__ = [
     "ENDPOINT_ACCEPTS",
     "ENDPOINT_CHANGES",
     "check",
+    "failures_of",
     "inherited",
     "owner_of",
     "port_of",
@@ -73,7 +74,7 @@ def port_of(endpoint_id: str) -> int:
 
 def check(spec: EndpointSpec, operation: str) -> None:
     """Raise InvalidSpec with everything that is wrong with the spec as far as its values tell."""
-    failures = list(_failures(spec))
+    failures = list(failures_of(spec))
     if failures:
         raise InvalidSpec(failures, provider="local", operation=operation)
 
@@ -119,7 +120,7 @@ def _worker_command(spec: EndpointSpec) -> tuple[str, ...]:
     return (sys.executable, "-P", worker_file(), str(spec.handler))
 
 
-def _failures(spec: EndpointSpec) -> Iterator[Failure]:
+def failures_of(spec: EndpointSpec) -> Iterator[Failure]:
     if (spec.handler is None) == (spec.command is None):
         both = "both are given" if spec.handler else "none is given"
         yield Failure(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import platformdirs
 
 from pulumi_atlas import processes
+from pulumi_atlas.errors import Failure
+from pulumi_atlas.models import ComputeSpec, EndpointSpec, VolumeSpec
 from pulumi_atlas.providers.contract import Access
+from pulumi_atlas.providers.local import _endpoint_spec, _translate
 from pulumi_atlas.providers.local._endpoints import LocalEndpoints
 from pulumi_atlas.providers.local._logs import LocalLogs
 from pulumi_atlas.providers.local._pods import ACCEPTS, REASONS, LocalPods
@@ -45,6 +48,13 @@ class LocalProvider(LocalPods, LocalVolumes, LocalLogs, LocalEndpoints):
         """`local:` and a digest of this machine and the provider's folder."""
         seed = f"{_machine()}\n{self._root.resolve()}"
         return f"local:{hashlib.sha256(seed.encode()).hexdigest()[:12]}"
+
+    @staticmethod
+    def check_spec(spec: ComputeSpec | VolumeSpec | EndpointSpec) -> Iterable[Failure]:
+        """What this provider refuses of a spec's values: names and options of its own, places that overlap."""
+        if isinstance(spec, EndpointSpec):
+            return _endpoint_spec.failures_of(spec)
+        return _translate.check_spec(spec) if isinstance(spec, ComputeSpec) else _translate.check_volume_spec(spec)
 
     async def aclose(self) -> None:
         """Nothing to close: pods live on without us."""

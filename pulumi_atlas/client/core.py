@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from pulumi_atlas import config
-from pulumi_atlas.client import _kinds
-from pulumi_atlas.client._creation import Creation, Creator
-from pulumi_atlas.client._kinds import Kind, require
+from pulumi_atlas.client import kinds
 from pulumi_atlas.client._readiness import Readiness
-from pulumi_atlas.client._session import Opened
-from pulumi_atlas.client._stop import Stop
+from pulumi_atlas.client.creation import Creation, Creator
 from pulumi_atlas.client.intents import Intent, IntentBook
+from pulumi_atlas.client.kinds import Kind, require
+from pulumi_atlas.client.opened import Opened
+from pulumi_atlas.client.stop import Stop
 from pulumi_atlas.errors import NotFound, TimedOut
 from pulumi_atlas.ids import Tag
 from pulumi_atlas.models import Compute, ComputeSpec, EndpointSpec, ObservedEndpoint, ObservedVolume, Ready, VolumeSpec
@@ -93,7 +93,7 @@ class Core:
             return await readiness.wait(pod) if wait else pod
 
         return await self.creator(opened).create(
-            Creation(_kinds.POD, spec, tag, name, until_usable, readiness.explain if wait else None)
+            Creation(kinds.POD, spec, tag, name, until_usable, readiness.explain if wait else None)
         )
 
     async def create_volume(self, opened: Opened, spec: VolumeSpec, tag: Tag, *, timeout_s: float) -> ObservedVolume:
@@ -101,11 +101,11 @@ class Core:
         require(opened.provider, "volumes", operation="create_volume")
 
         async def until_usable(volume: ObservedVolume) -> ObservedVolume:
-            ready: ObservedVolume = await self._until(_kinds.VOLUME, opened, volume, "creating", timeout_s)
+            ready: ObservedVolume = await self._until(kinds.VOLUME, opened, volume, "creating", timeout_s)
             return ready
 
         name = spec.name or "volume"
-        return await self.creator(opened).create(Creation(_kinds.VOLUME, spec, tag, name, until_usable))
+        return await self.creator(opened).create(Creation(kinds.VOLUME, spec, tag, name, until_usable))
 
     async def create_endpoint(
         self, opened: Opened, spec: EndpointSpec, tag: Tag, *, timeout_s: float
@@ -114,11 +114,11 @@ class Core:
         require(opened.provider, "endpoints", operation="create_endpoint")
 
         async def until_usable(endpoint: ObservedEndpoint) -> ObservedEndpoint:
-            ready: ObservedEndpoint = await self._until(_kinds.ENDPOINT, opened, endpoint, "starting", timeout_s)
+            ready: ObservedEndpoint = await self._until(kinds.ENDPOINT, opened, endpoint, "starting", timeout_s)
             return ready
 
         name = spec.name or "endpoint"
-        return await self.creator(opened).create(Creation(_kinds.ENDPOINT, spec, tag, name, until_usable))
+        return await self.creator(opened).create(Creation(kinds.ENDPOINT, spec, tag, name, until_usable))
 
     async def _until(self, kind: Kind[Any], opened: Opened, thing: Any, unready: str, timeout_s: float) -> Any:
         deadline, attempt = self.clock.monotonic() + timeout_s, 0

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pulumi_atlas import failpoints, processes
-from pulumi_atlas.client._kinds import Kind
-from pulumi_atlas.client._session import Opened
-from pulumi_atlas.client._stop import Stop
 from pulumi_atlas.client.intents import Intent, IntentBook
+from pulumi_atlas.client.kinds import Kind
+from pulumi_atlas.client.opened import Opened
+from pulumi_atlas.client.stop import Stop
 from pulumi_atlas.errors import AtlasError, Conflict, Interrupted, NotFound, UnknownOutcome
 from pulumi_atlas.ids import Tag
 from pulumi_atlas.models import Compute, ObservedEndpoint, ObservedVolume

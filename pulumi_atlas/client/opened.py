@@ -7,8 +7,8 @@ from typing import Any
 
 from pulumi_atlas.access import Access
 from pulumi_atlas.client._inventory import Inventory
-from pulumi_atlas.client._kinds import KINDS, Kind
 from pulumi_atlas.client.intents import KindName
+from pulumi_atlas.client.kinds import KINDS, Kind
 from pulumi_atlas.errors import WrongAccount
 from pulumi_atlas.models import PodArgs
 from pulumi_atlas.providers.contract import Provider
