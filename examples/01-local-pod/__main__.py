@@ -23,6 +23,7 @@ shout = atlas.Endpoint(
 )
 
 pulumi.export("page", hello.urls["8000"])
+pulumi.export("pod", hello.id)
 pulumi.export("endpoint", shout.id)
 pulumi.export("jobs", shout.url)
 pulumi.export("key", shout.api_key)  # a Pulumi secret: ciphertext in the state, [secret] on the screen

@@ -1,7 +1,7 @@
 """A whole provider: machines on paper, that is, entries of one JSON file (`PAPER_FILE`, else ./paper.json).
 
-Three lines of what follows are worth copying: every error is one of `pulumi_atlas.errors`, every machine carries its
-tag (birth and owner), and optional abilities are simply methods (`stop`, `start`, `update_compute`).
+Three habits are worth copying: every error is one of `pulumi_atlas.errors`, every machine carries its tag (birth and
+owner), and optional abilities are simply methods (`stop`, `start`, `update_compute`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pulumi_atlas import Compute, ComputeSpec, files
-from pulumi_atlas.errors import NotFound
+from pulumi_atlas.errors import Failure, InvalidSpec, NotFound
 from pulumi_atlas.ids import Owner, PodId, Tag
 from pulumi_atlas.models import ComputeFilter, Listing
 from pulumi_atlas.providers.contract import Access, Change
@@ -45,10 +45,11 @@ class PaperProvider:
         return None
 
     async def create_compute(self, spec: ComputeSpec, tag: Tag) -> Compute:
+        _check(spec, "create_compute")
         ident = f"paper-{secrets.token_hex(4)}"
         with self._sheet() as sheet:
             sheet[ident] = {
-                "spec": spec.model_dump(mode="json"),
+                "spec": spec.model_dump(mode="json", exclude_defaults=True),
                 "status": "running",
                 "birth": tag.birth,
                 "owner": str(tag.owner),
@@ -58,7 +59,7 @@ class PaperProvider:
 
     async def get_compute(self, pod_id: PodId) -> Compute:
         with self._sheet() as sheet:
-            return self._observe(pod_id, self._row(sheet, pod_id))
+            return self._observe(pod_id, self._row(sheet, pod_id, "get_compute"))
 
     async def list_compute(self, filters: ComputeFilter) -> Listing[Compute]:
         with self._sheet() as sheet:
@@ -67,28 +68,30 @@ class PaperProvider:
 
     async def terminate(self, pod_id: PodId) -> None:
         with self._sheet() as sheet:
-            self._row(sheet, pod_id)
+            self._row(sheet, pod_id, "terminate")
             del sheet[pod_id]
 
     # Optional abilities: pods can be stopped and started, and changed without making them anew.
 
     async def stop(self, pod_id: PodId) -> None:
-        self._set(pod_id, status="stopped")
+        with self._sheet() as sheet:
+            self._row(sheet, pod_id, "stop")["status"] = "stopped"
 
     async def start(self, pod_id: PodId) -> None:
-        self._set(pod_id, status="running")
+        with self._sheet() as sheet:
+            self._row(sheet, pod_id, "start")["status"] = "running"
 
     async def update_compute(self, pod_id: PodId, spec: ComputeSpec, *, restart: bool) -> Compute:
-        self._set(pod_id, spec=spec.model_dump(mode="json"))
-        return await self.get_compute(pod_id)
-
-    def _set(self, pod_id: str, **fields: Any) -> None:
+        _check(spec, "update_compute")
         with self._sheet() as sheet:
-            self._row(sheet, pod_id).update(fields)
+            row = self._row(sheet, pod_id, "update_compute")
+            row["spec"] = spec.model_dump(mode="json", exclude_defaults=True)
+            return self._observe(pod_id, row)
 
-    def _row(self, sheet: dict[str, Any], pod_id: str) -> dict[str, Any]:
+    def _row(self, sheet: dict[str, Any], pod_id: str, operation: str) -> dict[str, Any]:
         if pod_id not in sheet:
-            raise NotFound(f"there is no {pod_id} in {self._file}", provider=self.name)
+            hint = "`atlas compute list --provider paper` shows what there is"
+            raise NotFound(f"there is no {pod_id} on this paper", provider=self.name, operation=operation, hint=hint)
         row: dict[str, Any] = sheet[pod_id]
         return row
 
@@ -105,7 +108,7 @@ class PaperProvider:
             owner=Owner.parse(row["owner"]),
             cost_per_hour=0.0,
             created_at=row["created_at"],
-            raw=dict(row),
+            raw={"status": row["status"]},  # never the environment: secrets are in it
         )
 
     @contextmanager
@@ -118,3 +121,10 @@ class PaperProvider:
             yield sheet
             if sheet != before:
                 files.write_json(self._file, sheet)
+
+
+def _check(spec: ComputeSpec, operation: str) -> None:
+    """What the general validation cannot know: this cloud has no options of its own."""
+    failures = [Failure(f"provider_options.{name}", "there is no such option") for name in spec.provider_options]
+    if failures:
+        raise InvalidSpec(failures, provider=PaperProvider.name, operation=operation)
