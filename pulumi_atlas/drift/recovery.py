@@ -36,7 +36,7 @@ from pulumi_atlas.drift.locks import Lock, find_locks
 from pulumi_atlas.drift.stack_state import StackState, parse
 from pulumi_atlas.errors import AtlasError, Conflict
 
-__all__ = ["Outcome", "RecoveryPlan", "recover"]
+__all__ = ["Outcome", "RecoveryPlan", "find_project", "recover"]
 
 Say = Callable[[str], None]
 
