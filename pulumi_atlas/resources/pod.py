@@ -151,6 +151,18 @@ class Pod(Resource, module="atlas", name="Pod"):
     """The provider's name."""
     name: pulumi.Output[str]
     """The pod's name at the provider."""
+    command: pulumi.Output[list[str] | None]
+    """As given."""
+    image: pulumi.Output[str | None]
+    """As given."""
+    env: pulumi.Output[dict[str, str] | None]
+    """As given; secret values stay secret."""
+    ports: pulumi.Output[list[str] | None]
+    """As given, in one spelling: ``8888/http``."""
+    volumes: pulumi.Output[dict[str, str] | None]
+    """As given."""
+    desired_status: pulumi.Output[str]
+    """As given; after a refresh, what was found."""
 
     def __init__(
         self,

@@ -90,7 +90,7 @@ class Console:
 
     def run(self, command: str) -> tuple[int, str]:
         """Exit code and what was printed, both streams."""
-        keep = f"trap 'declare -p JOB >{self.memory} 2>/dev/null' EXIT; . {self.memory} 2>/dev/null || true\n"
+        keep = f"trap 'declare -p JOB >{self.memory} 2>/dev/null || true' EXIT; . {self.memory} 2>/dev/null || true\n"
         done = subprocess.run(
             ["bash", "-c", keep + command],
             cwd=self.folder,
