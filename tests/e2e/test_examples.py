@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.console import Console, shown
+from tests.e2e.console import Console, blocks, shown
 from tests.e2e.project import Project
 
 pytestmark = pytest.mark.e2e
@@ -55,8 +55,6 @@ def test_a_page_goes_from_the_stack_to_its_end(example: Path) -> None:
 
 
 def test_the_set_up_on_the_page_gives_an_engine_and_the_command_line(tmp_path: Path, root: Path) -> None:
-    from tests.e2e.console import blocks
-
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     for name in ("tools", "pulumi_atlas"):
@@ -72,3 +70,13 @@ def test_the_set_up_on_the_page_gives_an_engine_and_the_command_line(tmp_path: P
     assert code == 0, printed
     assert f"file://{tmp_path}" in printed
     assert "atlas 0." in printed
+
+
+def test_the_first_page_of_the_readme_is_true(project: Project, tmp_path: Path, root: Path) -> None:
+    project.folder.joinpath("Pulumi.yaml").unlink()
+    program = next(text for _, text in blocks(root / "README.md", "python") if "import pulumi\n" in text)
+    project.folder.joinpath("__main__.py").write_text(program, encoding="utf-8")
+    project._started = True
+    Console(project.folder, project.environ, tmp_path / "tools").follow(root / "README.md")
+    assert [project.rented(kind) for kind in ("pods", "endpoints", "volumes")] == [[], [], []]
+    assert project.intents() == []
