@@ -1,0 +1,1 @@
+"""One file per figure: `measure(bench, quick)` returns its rows."""
