@@ -148,7 +148,7 @@ class Core:
         except NotFound:
             opened.wrote()
             left = await opened.inventory(kind).find(ident)
-            if left is not None:
+            if left is not None and getattr(left, "status", "") != "terminated":
                 raise
         finally:
             opened.wrote()

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pulumi_atlas import failpoints, processes
+from pulumi_atlas.client._inventory import Inventory
 from pulumi_atlas.client.intents import Intent, IntentBook
 from pulumi_atlas.client.kinds import Kind
 from pulumi_atlas.client.opened import Opened
@@ -72,11 +73,7 @@ class Creator:
         failpoints.reach("create.2")
         thing = await self._rent(work, intent)
         failpoints.reach("create.5")
-        intent = self._book.record_id(intent, thing.id)
-        failpoints.reach("create.6")
         thing = await self._usable(work, intent, thing)
-        failpoints.reach("create.7")
-        self._book.answer(intent)
         failpoints.reach("create.8")
         return thing
 
@@ -128,7 +125,7 @@ class Creator:
         deadline = self._clock.monotonic() + self._opened.provider.listing_lag_s
         attempt = 0
         while True:
-            found, complete = await inventory.find_birth(work.tag.birth)
+            found, complete = await _seen(inventory, work.tag.birth)
             if found is not None:
                 again: T = found
                 return again
@@ -146,8 +143,14 @@ class Creator:
         ) from error
 
     async def _usable(self, work: Creation[T], intent: Intent, thing: T) -> T:
+        """Record its id, wait, and note that it is about to be handed over. What fails in that is removed again."""
         try:
-            return await work.until_usable(thing)
+            intent = self._book.record_id(intent, thing.id)
+            failpoints.reach("create.6")
+            thing = await work.until_usable(thing)
+            failpoints.reach("create.7")
+            self._book.answer(intent)
+            return thing
         except Interrupted:
             raise
         except AtlasError as error:
@@ -180,7 +183,7 @@ class Creator:
         removed, attempt = False, 0
         while self._clock.monotonic() < deadline:
             found, complete = await inventory.find_birth(intent.birth)
-            if found is not None:
+            if found is not None and getattr(found, "status", "") != "terminated":  # some clouds show that for hours
                 await _ignore_missing(kind.remove(self._opened.provider, found.id))
                 removed = True
             elif complete and self._clock.now() >= sure_at:
@@ -193,6 +196,16 @@ class Creator:
             operation="remove",
             hint=RECOVER,
         )
+
+
+async def _seen(inventory: Inventory[Any], birth: str) -> tuple[Any | None, bool]:
+    """As `find_birth`; a listing that fails has shown nothing and proves nothing: the search goes on."""
+    try:
+        return await inventory.find_birth(birth)
+    except Interrupted:
+        raise
+    except AtlasError:
+        return None, False
 
 
 async def _ignore_missing(work: Awaitable[None]) -> None:
