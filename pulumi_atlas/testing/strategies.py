@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _WORDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1, max_size=12)
-_TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=30)
+_TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=30)
 
 
 def names() -> st.SearchStrategy[str]:

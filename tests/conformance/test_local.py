@@ -17,6 +17,7 @@ from pulumi_atlas.ids import Owner, PodId, Tag, new_birth
 from pulumi_atlas.models import ComputeSpec, EndpointSpec, VolumeSpec
 from pulumi_atlas.providers.local import LocalProvider
 from pulumi_atlas.testing.conformance import Behaviour, Harness, ProviderConformance
+from pulumi_atlas.testing.stateful import machine_for
 
 WORKERS = '''
 """Workers of the suite."""
@@ -121,3 +122,6 @@ def _in(folder: Path) -> LocalProvider:
 
 class TestLocal(ProviderConformance):
     harness_class = LocalHarness
+
+
+TestLocalWorld = machine_for(LocalHarness, max_examples=4, stateful_step_count=12)

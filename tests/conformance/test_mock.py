@@ -10,6 +10,7 @@ from pulumi_atlas.access import Access
 from pulumi_atlas.models import ComputeSpec, EndpointSpec, Job
 from pulumi_atlas.providers.mock import MockProvider, World
 from pulumi_atlas.testing.conformance import Behaviour, Harness, ProviderConformance
+from pulumi_atlas.testing.stateful import machine_for
 
 
 class MockHarness(Harness):
@@ -106,3 +107,7 @@ class TestMockInAFile(ProviderConformance):
 
 class TestSlowMock(ProviderConformance):
     harness_class = SlowMockHarness
+
+
+TestMockWorld = machine_for(MockHarness, stateful_step_count=50)
+TestSlowMockWorld = machine_for(SlowMockHarness, stateful_step_count=30)

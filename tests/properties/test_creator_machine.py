@@ -39,8 +39,10 @@ STEPS = st.sampled_from([None, None, None, "1", "2", "3", "4", "5", "6", "7", "8
 
 #: What the cloud does with the create: kind of error, and whether the effect happened.
 MOODS = st.sampled_from(
-    [None, None, None, ("unknown_outcome", True), ("unknown_outcome", False), ("no_capacity", False)]
-    + [("transport", False), ("insufficient_funds", False), ("interrupted", True)]
+    [
+        *(None, None, None, ("unknown_outcome", True), ("unknown_outcome", False), ("interrupted", True)),
+        *(("no_capacity", False), ("transport", False), ("insufficient_funds", False)),
+    ]
 )
 
 #: What becomes of the wait for a usable pod.
@@ -48,8 +50,11 @@ WAITS = st.sampled_from(["usable", "usable", "usable", "failed", "timed_out", "i
 
 #: Further trouble: an operation, its kind, how often, whether its effect happened.
 TROUBLE = st.sampled_from(
-    [None, None, None, ("list_compute", "transport", 1, False), ("list_compute", "rate_limited", 3, False)]
-    + [("terminate", "transport", 2, False), ("terminate", "unknown_outcome", 1, True), ("*", "transport", 4, False)]
+    [
+        *(None, None, None, ("list_compute", "transport", 1, False), ("list_compute", "rate_limited", 3, False)),
+        *(("terminate", "transport", 2, False), ("terminate", "unknown_outcome", 1, True)),
+        ("*", "transport", 4, False),
+    ]
 )
 
 
