@@ -1,0 +1,137 @@
+"""The campaigns: many rounds, each with another step and another victim, and one line of counts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.faults.world import DECLARED, Broken, World, make_template
+
+__all__ = ["CAMPAIGNS", "Tally", "run"]
+
+TARGETS = ("everything", "engine", "provider")
+STEPS = 8
+
+
+@dataclass
+class Tally:
+    """What a campaign counted. `holds`: as it must be."""
+
+    campaign: str
+    rounds: int = 0
+    leaked: int = 0
+    duplicated: int = 0
+    lost: int = 0
+    failed: int = 0
+    refused_plain_up: int = 0
+    terminated: int = 0
+    cases: Counter[str] = field(default_factory=Counter)
+    troubles: list[str] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        return self.rounds > 0 and not (self.leaked or self.duplicated or self.lost or self.failed)
+
+    def line(self) -> str:
+        names = ("campaign", "rounds", "leaked", "duplicated", "lost", "failed", "refused_plain_up", "terminated")
+        return json.dumps(
+            {**{name: getattr(self, name) for name in names}, "cases": len(self.cases), "holds": self.holds}
+        )
+
+
+Hurt = Callable[[World, int], str]
+
+
+def kill(world: World, number: int) -> str:
+    """SIGKILL at one of the eight steps, of one of three victims; 24 cases in turn, others of the resources each time."""
+    step, target = number % STEPS + 1, TARGETS[number % len(TARGETS)]
+    world.begin(step, skip=number // 3 % (2 if step in (3, 4) else 4))
+    world.kill(target)
+    world.let_go()
+    world.ended()
+    return f"{step} {target}"
+
+
+def interrupt(world: World, number: int) -> str:
+    """SIGINT once or twice at one of the eight steps; the held step goes on at once, or only when the engine has ended."""
+    step, times, held = number % STEPS + 1, number % 2 + 1, number // 2 % 2 == 1
+    world.begin(step, skip=number // 3 % (2 if step in (3, 4) else 4))
+    world.interrupt(times)
+    if times == 1 or not held:
+        world.let_go()
+    world.ended()
+    world.let_go()
+    return f"{step} {times} {held}"
+
+
+CAMPAIGNS: dict[str, Hurt] = {"kill": kill, "interrupt": interrupt}
+
+
+def run(
+    name: str, rounds: int, *, seed: int = 0, workers: int = 2, stride: int = 5, folder: Path | None = None
+) -> Tally:
+    """Run a campaign. Cases go by `stride`, so that few rounds meet different steps and victims."""
+    tally = Tally(name)
+    place = Path(tempfile.mkdtemp(prefix=f"atlas-{name}-", dir=folder))
+    try:
+        template = make_template(place / "template")
+
+        def one(index: int) -> None:
+            _round(tally, CAMPAIGNS[name], template, place / str(index), seed * rounds * stride + index * stride)
+
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(one, range(rounds)))
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    return tally
+
+
+def _round(tally: Tally, hurt: Hurt, template: Path, folder: Path, number: int) -> None:
+    world = World(template, folder)
+    case = f"number {number}"
+    try:
+        case = hurt(world, number)
+        plain = world.up()
+        tally.refused_plain_up += plain.code != 0
+        done = world.recover()
+        tally.terminated += done["terminated"]
+        _count_declared(tally, world, case, f"{plain.out[-1500:]}\n{done}")
+        world.destroy().ok()
+        left = list(world.leftovers())
+        _note(tally, "leaked", case, left)
+    except (Broken, AssertionError, OSError, ValueError, RuntimeError) as error:
+        _note(tally, "failed", case, [f"{type(error).__name__}: {error}"])
+    finally:
+        world.close()
+        _note(tally, "duplicated", case, sorted(world.duplicates))
+        tally.rounds += 1
+        tally.cases[case] += 1
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _count_declared(tally: Tally, world: World, case: str, said: str) -> None:
+    """Exactly what is declared is there, the state has the same ids, and no intent is open."""
+    resources = world.resources()
+    known = {row.get("id") for row in resources.values()}
+    for kind, things in world.things().items():
+        names = Counter(str(thing.name) for thing in things)
+        _note(tally, "duplicated", case, [name for name, count in names.items() if count > 1])
+        _note(tally, "leaked", case, [f"{t.name} {t.id} {said}" for t in things if t.id not in known])
+        usable = {str(t.name) for t in things if t.id in known and t.status in ("running", "ready")}
+        _note(tally, "lost", case, [f"{name} {said}" for name in sorted(DECLARED[kind] - usable)])
+    _note(tally, "failed", case, [f"open intent {name}" for name in world.open_intents()])
+
+
+def _note(tally: Tally, name: str, case: str, found: list[Any]) -> None:
+    if found:
+        setattr(tally, name, getattr(tally, name) + len(found))
+        tally.troubles += [f"{tally.campaign} {case}: {name}: {one}" for one in found]
+        print(*tally.troubles[-len(found) :], sep="\n", file=sys.stderr, flush=True)
