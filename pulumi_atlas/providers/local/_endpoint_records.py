@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pulumi_atlas import processes
-from pulumi_atlas.errors import NotFound, ProviderFailure
+from pulumi_atlas.errors import NotFound, ProviderFailure, TransportError
 from pulumi_atlas.failpoints import reach
 from pulumi_atlas.ids import EndpointId, Tag
 from pulumi_atlas.models import EndpointSpec
@@ -55,6 +55,19 @@ class EndpointRecords:
         record = self._store.read("endpoints", endpoint_id)
         if record is None:
             raise NotFound(f"there is no endpoint {endpoint_id}", provider="local")
+        return record
+
+    def serving(self, endpoint_id: str) -> dict[str, Any]:
+        """The record of an endpoint whose supervisor lives, so that its key goes to nobody else who took the port.
+
+        Raises NotFound, and TransportError when it is dead."""
+        record = self.read(endpoint_id)
+        if process.find(record, self._folder(record)) is None:
+            raise TransportError(
+                f"the supervisor of endpoint {endpoint_id} does not run",
+                provider="local",
+                hint="update the endpoint to start it again; what waits in its queue is kept",
+            )
         return record
 
     def all(self) -> list[dict[str, Any]]:

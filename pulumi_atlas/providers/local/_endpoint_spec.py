@@ -56,6 +56,12 @@ ENDPOINT_CHANGES: Mapping[str, Any] = {
     "provider_options": "restart",
 }
 
+_REASONS = {
+    "gpu": "this computer's GPUs are not rented out; local workers see all of them",
+    "gpu_count": "this computer's GPUs are not rented out; local workers see all of them",
+    "image": "local workers are plain processes, not containers; give handler or command",
+}
+
 _ID = re.compile(r"ep-[0-9a-f]{12}-([1-9]\d{0,4})")
 _OPTIONS = tuple(sorted(each.name for each in fields(Options)))
 _OURS = re.compile(
@@ -128,7 +134,7 @@ def failures_of(spec: EndpointSpec) -> Iterator[Failure]:
         )
     for name in sorted(set(EndpointSpec.model_fields) - ENDPOINT_ACCEPTS):
         if getattr(spec, name) != EndpointSpec.model_fields[name].get_default(call_default_factory=True):
-            yield Failure(name, "the local provider cannot honour this", "leave it out")
+            yield Failure(name, _REASONS.get(name, "the local provider cannot honour this"), "leave it out")
     for name, value in spec.env.items():
         if _OURS.fullmatch(name):
             yield Failure(f"env.{name}", "this variable is set by the provider", "choose another name")

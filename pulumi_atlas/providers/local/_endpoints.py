@@ -108,7 +108,7 @@ class LocalEndpoints:
 
     async def _endpoint_door(self, endpoint_id: EndpointId, operation: str) -> jobs_api.Door:
         with speaking(operation):
-            record = await finish(self._endpoint_records().read, endpoint_id)
+            record = await finish(self._endpoint_records().serving, endpoint_id)
         return jobs_api.Door(endpoint_id, self.endpoint_url(endpoint_id), record["key"], operation)
 
     async def _endpoint_observed(self, record: Mapping[str, Any]) -> ObservedEndpoint:

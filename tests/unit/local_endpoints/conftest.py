@@ -206,7 +206,17 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
+    yield from world_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    yield from world_in(tmp_path_factory.mktemp("endpoints"))
+
+
+def world_in(folder: Path) -> Iterator[World]:
+    """A world that is empty again at the end, or the test fails."""
+    world = World(folder)
     yield world
     world.clear()
     left = world.pids()

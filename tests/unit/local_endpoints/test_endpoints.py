@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import stat
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -229,6 +233,44 @@ def test_the_record_of_a_killed_creator_is_seen_and_can_be_deleted(world: Any) -
     assert world.get(made).status == "failed"
     assert "interrupted" in world.get(made).reason
     world.delete(made)
+
+
+CREATOR = """
+import asyncio, os, sys
+from pulumi_atlas.ids import Birth, Owner, Tag
+from pulumi_atlas.models import EndpointSpec
+from pulumi_atlas.providers.contract import Access
+from pulumi_atlas.providers.local import LocalProvider
+
+provider = LocalProvider(Access(provider="local", environ=dict(os.environ)))
+spec = EndpointSpec(handler="handlers:add", working_dir=sys.argv[1])
+asyncio.run(provider.create_endpoint(spec, Tag(Birth(sys.argv[2]), Owner("manual", "tester"))))
+"""
+
+
+@pytest.mark.parametrize(("step", "status"), [("create.3", "failed"), ("create.4", "ready")])
+def test_a_creator_killed_in_between_leaves_what_can_be_found_by_its_birth(
+    world: Any, tmp_path: Path, step: str, status: str
+) -> None:
+    birth = world.tag().birth
+    (tmp_path / "points").mkdir()
+    env = {
+        **os.environ,
+        "ATLAS_LOCAL_DIR": str(world.root),
+        "ATLAS_FAILPOINT": step,
+        "ATLAS_FAILPOINT_DIR": str(tmp_path / "points"),
+    }
+    with subprocess.Popen([sys.executable, "-c", CREATOR, str(world.code), birth], env=env) as creator:
+        world.wait_until(lambda: list((tmp_path / "points").glob(f"{step}.*")))
+        (seen,) = world.run(world.provider.list_endpoints())
+        assert seen.birth == birth and seen.status in ("starting", "ready")
+        creator.kill()
+    (left,) = world.run(world.provider.list_endpoints())
+    world.wait_until(lambda: world.get(left).status == status)
+    repaired = world.update(left, left.spec, restart=False)
+    assert repaired.status == "ready" and world.sync(repaired, [1]).output == {"sum": 1}
+    world.delete(left)
+    assert not world.pids()
 
 
 def test_an_interrupted_create_leaves_nothing(world: Any) -> None:

@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 
-from pulumi_atlas.models import Workers
+
+@pytest.fixture(scope="module")
+def world(shared_world: Any) -> Any:
+    """One world for all of these tests: most of them only knock at one endpoint's door."""
+    return shared_world
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def made(world: Any) -> Any:
-    return world.create("handlers:add", workers=Workers(min=0, max=1))
+    return world.create("handlers:add")
 
 
 def base(made: Any) -> str:
@@ -109,7 +113,8 @@ def test_a_body_past_the_limit_is_refused(world: Any, made: Any) -> None:
     assert world.ask(made, base(made) + "/run", big, headers=headers)[0] == 413
 
 
-def test_answers_have_runpods_shapes(world: Any, made: Any) -> None:
+def test_answers_have_runpods_shapes(world: Any) -> None:
+    made = world.create("handlers:add")
     status, queued = world.ask(made, base(made) + "/run", {"input": [1, 2]})
     assert status == 200 and queued == {"id": queued["id"], "status": "IN_QUEUE"}
     world.wait_until(lambda: world.ask(made, base(made) + f"/status/{queued['id']}")[1]["status"] == "COMPLETED")

@@ -12,6 +12,8 @@ import pytest
 
 from pulumi_atlas.models import Workers
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import asyncio, time
 import runpod

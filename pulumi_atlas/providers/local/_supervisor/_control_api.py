@@ -44,8 +44,9 @@ class ControlApi:
     async def stop(self, request: Request) -> Response:
         """End the endpoint's process; with ``{"cancel": true}`` what has not ended is cancelled first."""
         body = await json_body(request, _LIMIT)
-        if isinstance(body, dict) and body.get("cancel"):
+        cancel = isinstance(body, dict) and bool(body.get("cancel"))
+        if cancel:
             self._supervisor.cancel_all()
             await asyncio.sleep(0)  # who waits for a job is answered before the doors close
-        self._supervisor.begin_closing()
+        self._supervisor.begin_closing(at_once=cancel)
         return answer({"ending": True})

@@ -26,8 +26,8 @@ _KEPT_LOGS = 20
 class Worker:
     """One worker process, leader of its own session. `token` opens the worker routes for it alone.
 
-    `stops`: jobs that it was asked to stop, each with the time at which it is killed if it has not obeyed; `told`: those
-    it has heard of. `ending`: we asked it to end; `kill_at`: when it is killed if it is still there.
+    `stops`: jobs that it is to stop, each with the time at which it is killed if it has not obeyed; `told`: when it last
+    heard of each. `ending`: we asked it to end; `kill_at`: when it is killed if it is still there.
     """
 
     id: str
@@ -44,14 +44,14 @@ class Worker:
     kill_at: float | None = None
     finished: int = 0
     stops: dict[str, float] = field(default_factory=dict)
-    told: set[str] = field(default_factory=set)
+    told: dict[str, float] = field(default_factory=dict)
 
     def seen(self, now: float) -> None:
         self.last_seen = now
 
     def obeyed(self, job_id: str) -> None:
         self.stops.pop(job_id, None)
-        self.told.discard(job_id)
+        self.told.pop(job_id, None)
 
     def view(self, held: Collection[str]) -> View:
         if self.ending:
@@ -105,7 +105,7 @@ class Pool:
     def reap(self) -> Iterator[Worker]:
         """Take out the workers whose process has ended, and end what they left in their process group."""
         for worker in list(self.workers.values()):
-            if os.waitid(os.P_PID, worker.process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+            if not _has_ended(worker.process):
                 continue
             _signal_group(worker, signal.SIGKILL)  # before its pid is free for another group
             worker.process.wait()
@@ -154,6 +154,13 @@ def tail(path: Path, lines: int = 10, limit: int = 4_000) -> str:
     except OSError:
         return ""
     return "\n".join(text.strip().splitlines()[-lines:])
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it has ended; where the system allows it, without collecting it, so that its group keeps its number."""
+    if hasattr(os, "waitid"):
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    return process.poll() is not None
 
 
 def _signal_group(worker: Worker, number: signal.Signals) -> None:

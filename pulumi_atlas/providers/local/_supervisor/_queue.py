@@ -7,6 +7,7 @@ times; the counts add up to the number of submitted jobs.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -61,13 +62,15 @@ class Queue:
     def __init__(self, *, max_retries: int = 2, retention_s: float = 1800.0, sync_retention_s: float = 60.0) -> None:
         self.max_retries = max_retries
         self.retention_s = retention_s
-        self.sync_retention_s = sync_retention_s
+        self.sync_retention_s = min(sync_retention_s, retention_s)
         self.jobs: dict[str, Job] = {}
         self.streams: dict[str, Stream] = {}
         self.counters = Counters()
         self.changed: dict[str, None] = {}
         self._waiting: OrderedDict[str, None] = OrderedDict()
         self._held: dict[str, dict[str, None]] = {}
+        self._next_deadline = 0.0  # nothing expires before this, and nothing is to be forgotten before that
+        self._next_forgetting = 0.0
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
@@ -208,10 +211,14 @@ class Queue:
 
     def expire(self, now: float) -> list[tuple[str, str]]:
         """Time out what is overdue; (worker, job) for each that was running and must be stopped."""
-        stops = []
+        stops: list[tuple[str, str]] = []
+        if now < self._next_deadline:
+            return stops
+        self._next_deadline = math.inf
         for job_id in [*self._waiting, *(j for held in self._held.values() for j in held)]:
             job = self.jobs[job_id]
             if now < job.deadline():
+                self._next_deadline = min(self._next_deadline, job.deadline())
                 continue
             if job.status == "IN_PROGRESS" and job.worker:
                 stops.append((job.worker, job_id))
@@ -220,7 +227,11 @@ class Queue:
 
     def forget(self, now: float) -> list[str]:
         """Drop the results that were kept long enough; their ids."""
-        old = [job.id for job in self.jobs.values() if job.ended is not None and now >= job.ended + self._kept(job)]
+        if now < self._next_forgetting:
+            return []
+        ends = {job.id: job.ended + self._kept(job) for job in self.jobs.values() if job.ended is not None}
+        old = [job_id for job_id, end in ends.items() if now >= end]
+        self._next_forgetting = min((end for end in ends.values() if end > now), default=math.inf)
         for job_id in old:
             del self.jobs[job_id]
             self.streams.pop(job_id, None)
@@ -249,11 +260,15 @@ class Queue:
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _kept(self, job: Job) -> float:
-        return min(self.sync_retention_s, self.retention_s) if job.sync else self.retention_s
+        return self.sync_retention_s if job.sync else self.retention_s
 
     def _keep(self, job: Job) -> Job:
         self.jobs[job.id] = job
         self.changed[job.id] = None
+        if job.ended is None:
+            self._next_deadline = min(self._next_deadline, job.deadline())
+        else:
+            self._next_forgetting = min(self._next_forgetting, job.ended + self._kept(job))
         return job
 
     def _drop_owner(self, job: Job) -> None:

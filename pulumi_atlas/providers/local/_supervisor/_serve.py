@@ -27,6 +27,7 @@ QUEUE_TOPIC = "queue"
 
 _FAILING_AFTER = 3
 _ORPHANED_AFTER_S = 5.0
+_SHORT_GRACE_S = 0.5
 _log = logging.getLogger("atlas.endpoint")
 
 
@@ -39,7 +40,7 @@ class Supervisor:
         self.run_id = run
         self.bell = Bell()
         self.closing = False
-        self.queue = Queue()
+        self.queue = Queue(max_retries=settings.max_retries, retention_s=settings.options.result_retention_s)
         self.pool = Pool(settings, folder, run)
         self.last_failure = ""
         self._backoff = Backoff()
@@ -49,7 +50,6 @@ class Supervisor:
         self._wake = asyncio.Event()
         self._offset = time.time() - time.monotonic()
         self._folder_seen = self.now()
-        self._apply_limits()
         self._recover()
 
     def now(self) -> float:
@@ -103,7 +103,7 @@ class Supervisor:
         if not worker.ready:
             worker.ready, worker.idle_since = True, now
             self.wake()
-        if worker.ending or worker.stops or self.closing:
+        if worker.ending or worker.killed_for or worker.stops or self.closing:
             return []
         taken = self.queue.take(worker.id, count, now)
         if taken:
@@ -128,7 +128,7 @@ class Supervisor:
             worker.idle_since = self.now()
             self._backoff = Backoff()
         if retire:
-            self.pool.end(worker, self.now())
+            self._end(worker, self.now())
         self.commit()
         return accepted
 
@@ -144,7 +144,7 @@ class Supervisor:
         """Take the limits from the settings file; whatever needs other workers waits for the next run."""
         self.settings = Settings.load(self.folder)
         self.pool.settings = self.settings
-        self._apply_limits()
+        self.queue.max_retries = self.settings.max_retries
         self.wake()
 
     def health(self) -> dict[str, dict[str, int]]:
@@ -175,13 +175,12 @@ class Supervisor:
             "last_failure": self.last_failure,
         }
 
-    def begin_closing(self) -> None:
-        """Give out no more jobs and end the workers; `run` returns when they have ended."""
+    def begin_closing(self, *, at_once: bool = False) -> None:
+        """Give out no more jobs and end the workers, `at_once` without much grace; `run` returns when they have ended."""
         self.closing = True
+        grace_s = _SHORT_GRACE_S if at_once else self.settings.options.stop_grace_s
         for worker in list(self.pool.workers.values()):
-            self.pool.end(
-                worker, self.now(), grace_s=self.settings.options.stop_grace_s if self._is_busy(worker) else 2.0
-            )
+            self._end(worker, self.now(), grace_s=grace_s)
         self.bell.ring_all()
         self.wake()
 
@@ -195,6 +194,8 @@ class Supervisor:
                     self._step()
                 except Exception:  # noqa: BLE001 -- one bad step must not end the endpoint
                     _log.exception("a step failed")
+                if self.closing and not self.pool.workers:
+                    break
                 self._wake.clear()
                 pause = 0.1 if self.pool.workers or self.queue.waiting else 1.0
                 with contextlib.suppress(TimeoutError):
@@ -214,9 +215,8 @@ class Supervisor:
         if not self.closing:
             self._scale(now)
             self._watch_folder(now)
-        gone = self.queue.forget(now)
         with contextlib.suppress(AtlasError):
-            self._journal.forget(gone)
+            self._journal.forget(self.queue.forget(now))
 
     def commit(self) -> None:
         """Write down what has changed, and tell who waits for it. A full disk is logged; memory still has it all."""
@@ -268,6 +268,11 @@ class Supervisor:
         self.bell.ring(worker.id)
         self.bell.ring(QUEUE_TOPIC)  # its last request for a job, if it is still held, ends here
 
+    def _end(self, worker: Worker, now: float, *, grace_s: float | None = None) -> None:
+        self.pool.end(worker, now, grace_s=grace_s)
+        self.bell.ring(worker.id)
+        self.bell.ring(QUEUE_TOPIC)  # what it is waiting for will not come
+
     def _fail(self, reason: str, now: float) -> None:
         self._backoff = self._backoff.after_failure(now)
         self.last_failure = reason
@@ -277,7 +282,7 @@ class Supervisor:
         decision = plan(self.queue.waiting, views, self.settings.limits, self._backoff, now)
         self._held_back = decision.held_back
         for worker_id in decision.end:
-            self.pool.end(self.pool.workers[worker_id], now)
+            self._end(self.pool.workers[worker_id], now)
         for _ in range(decision.start):
             try:
                 worker = self.pool.start(now)
@@ -293,14 +298,7 @@ class Supervisor:
         elif now - self._folder_seen > _ORPHANED_AFTER_S:
             _log.error("the endpoint's folder is gone; ending")
             self.cancel_all()
-            self.begin_closing()
-
-    def _is_busy(self, worker: Worker) -> bool:
-        return bool(self.queue.held_by(worker.id))
-
-    def _apply_limits(self) -> None:
-        self.queue.max_retries = self.settings.max_retries
-        self.queue.retention_s = self.settings.options.result_retention_s
+            self.begin_closing(at_once=True)
 
     def _recover(self) -> None:
         """Take over the journal of an earlier run; what was in progress when it died is queued again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from starlette.requests import Request
@@ -17,6 +18,8 @@ __all__ = ["WorkerApi"]
 _OUTPUT_LIMIT, _CHUNK_LIMIT = 20_000_000, 1_000_000
 _HOLD_S = 20.0
 _MOST_AT_ONCE = 100
+_TELL_AGAIN_S = 1.0
+_PAUSE_S = 0.1
 
 
 class WorkerApi:
@@ -55,23 +58,32 @@ class WorkerApi:
             if jobs := supervisor.take(worker, count):
                 return [job.for_worker() for job in jobs]
             left = until - supervisor.now()
-            if left <= 0 or worker.id not in supervisor.pool.workers:
+            if left <= 0 or self._is_leaving(worker):
                 break
             await supervisor.bell.wait(QUEUE_TOPIC, left)
-        return []
+        return await self._nothing(worker)
 
     async def stop(self, request: Request) -> Response:
-        """Hold until there is a job to stop."""
+        """Hold until there is a job to stop. Says so again while it has not been: a worker that had the job in hand but
+        had not begun it overhears the first time."""
         supervisor, worker = self._supervisor, self._worker(request)
         until = supervisor.now() + _HOLD_S
-        while True:
-            if ids := [job_id for job_id in worker.stops if job_id not in worker.told]:
-                worker.told.update(ids)
+        while (now := supervisor.now()) < until and not self._is_leaving(worker):
+            if ids := [job_id for job_id in worker.stops if now - worker.told.get(job_id, 0.0) >= _TELL_AGAIN_S]:
+                worker.told.update(dict.fromkeys(ids, now))
                 return answer({"jobsToStop": ids})
-            left = until - supervisor.now()
-            if left <= 0 or worker.id not in supervisor.pool.workers or supervisor.closing:
-                return Response(status_code=204)
-            await supervisor.bell.wait(worker.id, left)
+            await supervisor.bell.wait(worker.id, min(until - now, _TELL_AGAIN_S) if worker.stops else until - now)
+        await self._nothing(worker)
+        return Response(status_code=204)
+
+    def _is_leaving(self, worker: Worker) -> bool:
+        return worker.ending or worker.id not in self._supervisor.pool.workers
+
+    async def _nothing(self, worker: Worker) -> list[dict[str, Any]]:
+        """No answer to give. A worker that is asked to leave is let go of at once, but may not ask in a tight loop."""
+        if worker.ending:
+            await asyncio.sleep(_PAUSE_S)
+        return []
 
     async def done(self, request: Request) -> Response:
         worker, job_id = self._worker(request), request.path_params["job"]
