@@ -72,6 +72,7 @@ class Console:
 
     def __init__(self, folder: Path, environ: Mapping[str, str], tools: Path) -> None:
         self.folder, self.environ, self.memory = folder, dict(environ), tools / "variables"
+        self.names: dict[str, None] = {}
         tools.mkdir(parents=True)
         if shutil.which("curl", path=self.environ["PATH"]) is None:
             (tools / "curl").write_text(_CURL.format(python=sys.executable))
@@ -90,7 +91,10 @@ class Console:
 
     def run(self, command: str) -> tuple[int, str]:
         """Exit code and what was printed, both streams."""
-        keep = f"trap 'declare -p JOB >{self.memory} 2>/dev/null || true' EXIT; . {self.memory} 2>/dev/null || true\n"
+        self.names |= dict.fromkeys(re.findall(r"^([A-Z]+)=", command))
+        keep = f". {self.memory} 2>/dev/null || true\n"
+        if self.names:
+            keep = f"trap 'declare -p {' '.join(self.names)} >{self.memory} 2>/dev/null || true' EXIT; {keep}"
         done = subprocess.run(
             ["bash", "-c", keep + command],
             cwd=self.folder,
