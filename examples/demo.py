@@ -288,7 +288,7 @@ def attempt(folder: Path) -> int:
     except KeyboardInterrupt:
         code = complain("Stopped.", 130)
     except (NotAsSaid, AtlasError, OSError) as problem:
-        code = complain(f"NOT AS SAID\n{problem}", 1)
+        code = complain(f"NOT AS SAID\n{words_of(problem)}", 1)
     finally:
         if code != 0:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -304,6 +304,11 @@ def attempt(folder: Path) -> int:
     return code
 
 
+def words_of(problem: Exception) -> str:
+    hint = getattr(problem, "hint", "")
+    return f"{problem}\n{hint}" if hint else str(problem)
+
+
 def complain(text: str, code: int) -> int:
     print(f"\n{text}", file=sys.stderr, flush=True)
     return code
@@ -316,7 +321,7 @@ def main() -> int:
         try:
             return attempt(Path(folder).resolve())
         except AtlasError as problem:  # no engine
-            print(problem, file=sys.stderr)
+            print(words_of(problem), file=sys.stderr)
             return 1
 
 
