@@ -85,7 +85,7 @@ def run(
         template = make_template(place / "template")
 
         def one(index: int) -> None:
-            _round(tally, CAMPAIGNS[name], template, place / str(index), seed * rounds * stride + index * stride)
+            _round(tally, CAMPAIGNS[name], template, place / str(index), (seed * rounds + index) * stride)
 
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(one, range(rounds)))

@@ -181,8 +181,15 @@ class World(Project):
         yield from (f"folder {kind}/{name}" for kind in DECLARED for name in self.rented(kind))
         yield from (f"intent {name}" for name in self.open_intents())
         with contextlib.suppress(Broken):
-            wait_until("processes to end", lambda: not self.running(), timeout=10)
-        yield from (f"process {one.pid}" for one in self.running())
+            wait_until("processes to end", lambda: not self._remaining(), timeout=10)
+        for one in self._remaining():
+            with contextlib.suppress(psutil.Error):
+                process = psutil.Process(one.pid)
+                yield f"process {one.pid} (parent {process.ppid()}) {' '.join(process.cmdline())[:200]}"
+
+    def _remaining(self) -> list[ProcessIdentity]:
+        """Without the engine's language host, which is not ours: orphaned, it looks for its engine every five minutes."""
+        return [one for one in self.running() if not _is_language_host(one.pid)]
 
     def close(self) -> None:
         self._let_go.set()
@@ -207,3 +214,10 @@ class World(Project):
         while not self._closed.wait(0.02):
             for mark in self.points.iterdir():
                 mark.unlink(missing_ok=True)
+
+
+def _is_language_host(pid: int) -> bool:
+    try:
+        return Path(psutil.Process(pid).cmdline()[0]).name == "pulumi-language-python"
+    except (psutil.Error, IndexError):
+        return False
