@@ -83,14 +83,30 @@ class Core:
         return Creator(opened, self.book, self.clock, self.stop)
 
     async def create_pod(
-        self, opened: Opened, spec: ComputeSpec, tag: Tag, *, ready: Ready | None, timeout_s: float, wait: bool = True
+        self,
+        opened: Opened,
+        spec: ComputeSpec,
+        tag: Tag,
+        *,
+        ready: Ready | None,
+        timeout_s: float,
+        wait: bool = True,
+        then_stop: bool = False,
     ) -> Compute:
-        """Rent a pod and wait until it is usable. Raises as `Creator.create`, with the last lines of its log."""
+        """Rent a pod and wait until it is usable. Raises as `Creator.create`, with the last lines of its log.
+
+        With `then_stop` it is stopped as soon as it is usable, as part of the creation: a failure removes it.
+        """
         readiness = Readiness(self, opened, ready, timeout_s)
         name = spec.name or "pod"
 
         async def until_usable(pod: Compute) -> Compute:
-            return await readiness.wait(pod) if wait else pod
+            pod = await readiness.wait(pod) if wait else pod
+            if then_stop:
+                await opened.provider.stop(pod.id)
+                opened.wrote()
+                pod = await opened.provider.get_compute(pod.id)
+            return pod
 
         return await self.creator(opened).create(
             Creation(kinds.POD, spec, tag, name, until_usable, readiness.explain if wait else None)

@@ -38,6 +38,9 @@ T = TypeVar("T", bound=Compute | ObservedVolume | ObservedEndpoint)
 
 RECOVER = "run `atlas doctor --recover` in the project's folder"
 
+#: Errors of a create after which the thing may exist. (`transport` is by definition a request without effect.)
+_DOUBTFUL = frozenset({"unknown_outcome", "timeout"})
+
 #: Seconds that the confirmation of a removal may take.
 _CONFIRM_S = 60.0
 
@@ -108,11 +111,11 @@ class Creator:
     async def _rent(self, work: Creation[T], intent: Intent) -> T:
         try:
             thing: T = await work.kind.create(self._opened.provider, work.spec, work.tag)
-        except UnknownOutcome as error:
-            return await self._look_for(work, error)
         except Interrupted:
             raise
-        except AtlasError:
+        except AtlasError as error:
+            if error.kind in _DOUBTFUL:
+                return await self._look_for(work, error)
             self._book.close(intent.birth)  # the contract: nothing was rented
             raise
         finally:

@@ -46,13 +46,14 @@ class _PodProvider(Shell):
 
     async def _make(self, opened: Opened, args: PodArgs, tag: Tag) -> Compute:
         core = _process.core()
-        timeout_s = args.timeouts.create_s
-        pod = await core.create_pod(opened, args.spec(), tag, ready=args.ready, timeout_s=timeout_s)
-        if args.desired_status == "stopped":
-            await opened.provider.stop(PodId(pod.id))
-            opened.wrote()
-            pod = await opened.provider.get_compute(PodId(pod.id))
-        return pod
+        return await core.create_pod(
+            opened,
+            args.spec(),
+            tag,
+            ready=args.ready,
+            timeout_s=args.timeouts.create_s,
+            then_stop=args.desired_status == "stopped",
+        )
 
     async def _change(self, opened: Opened, ident: str, args: PodArgs, plan: Plan) -> Compute:
         return await _process.core().update_pod(

@@ -54,8 +54,8 @@ def plan_pod(old: Mapping[str, Any], new: Mapping[str, Any], table: Mapping[str,
     told = changed - replaces - _OURS - PLACEMENT
     restart = "trigger" in changed or any(table.get(name) == "restart" for name in told)
     power = _power(old, new, restart=restart)
-    if power and not can_stop:
-        replaces.add("desired_status")
+    if not can_stop:
+        replaces |= ({"desired_status"} if power else set()) | ({"trigger"} & changed)
     return Plan(
         changed=frozenset(changed),
         replaces=tuple(sorted(replaces)),
