@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -51,6 +50,8 @@ def each(out: Out, where: Where, ids: Sequence[str], act: Act, *, noun: str, doi
             outcomes[ident] = error
 
     async def work(atlas: AsyncAtlas) -> None:
+        import asyncio
+
         await asyncio.gather(*(one(atlas, ident) for ident in wanted))
 
     def left() -> Left:

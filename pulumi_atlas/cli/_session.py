@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -65,6 +64,8 @@ def perform(
     With `writes`, a Ctrl-C first ends the waits only, so that what was begun is recorded; a second one, or time, cancels.
     Raises what `work` raises, and Stopped with what `left` says about what is left behind.
     """
+    import asyncio  # here and below, so that help and completion do not pay for it
+
     from pulumi_atlas.client import AsyncAtlas, Stop
 
     async def attended(say: Callable[[str], None]) -> T:
@@ -82,6 +83,8 @@ def perform(
 
 
 async def _attended(work: Awaitable[T], stop: Stop, *, patient: bool) -> T:
+    import asyncio
+
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     asked = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from pathlib import Path
@@ -141,6 +140,8 @@ def stream(
 
 
 async def _ended(atlas: AsyncAtlas, job: Job, timeout_s: float, where: Where) -> Job:
+    import asyncio
+
     from pulumi_atlas.rules.waiting import pause_s
 
     deadline, attempt, ident = time.monotonic() + timeout_s, 0, job.id

@@ -35,7 +35,8 @@ class Seen:
     @property
     def lines(self) -> list[str]:
         """What stands there in the end: without escapes, and without what a carriage return has overwritten."""
-        return [ESCAPES.sub("", line).rstrip() for line in self.raw.replace("\r\n", "\n").split("\n")]
+        lines = self.raw.replace("\r\n", "\n").split("\n")
+        return [ESCAPES.sub("", line.rpartition("\r")[2]).rstrip() for line in lines]
 
     @property
     def text(self) -> str:
@@ -91,7 +92,7 @@ def _converse(master: int, answer: str) -> str:
 
 
 def test_a_table_fits_eighty_columns_and_keeps_ids_whole(terminal: Callable[..., Seen], world: World) -> None:
-    names = ["short", "a-name-of-sixty-three-letters-that-is-as-long-as-a-name-may-be-x"[:63]]
+    names = ["short", "a-name-of-sixty-three-letters-which-is-as-long-as-a-name-may-be"]
     pods = [world.plant(ComputeSpec(name=name, gpu=("h100",), gpu_count=8, command=("x",))) for name in names]
     seen = terminal("compute", "list")
     assert seen.code == 0
