@@ -210,7 +210,7 @@ class Demo:
         self.stop_engine()
         with suppress(AtlasError):
             self.note()
-        limit = threading.Timer(45, lambda: self.running and self.running.kill())
+        limit = threading.Timer(45, self.end_engine)
         limit.start()
         with suppress(NotAsSaid, OSError):
             self.quietly("destroy", *QUICK)
@@ -224,6 +224,10 @@ class Demo:
             for pid in self.survivors():
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+    def end_engine(self) -> None:
+        if self.running is not None:
+            self.running.kill()
 
     def stop_engine(self) -> None:
         """Interrupt a running engine: what it has begun is finished and stored. Its output is read on, or it would die."""
