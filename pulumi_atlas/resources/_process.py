@@ -23,7 +23,7 @@ from pulumi_atlas.client.core import Core
 from pulumi_atlas.client.stop import Stop
 from pulumi_atlas.errors import AtlasError
 
-__all__ = ["busy", "configure", "core", "enter", "is_provider_process", "run"]
+__all__ = ["apart", "busy", "configure", "core", "enter", "is_provider_process", "run"]
 
 T = TypeVar("T")
 
@@ -70,6 +70,29 @@ def core() -> Core:
         if _core is None:
             _core = Core(cwd=Path.cwd(), stack_config=_config, stop=_stop, say=_say)
         return _core
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Within it, the verbs and the stack's configuration are others, made anew; at its end they are closed."""
+    kept = _swap(None)
+    config = dict(_config)
+    _config.clear()
+    try:
+        yield
+    finally:
+        mine = _swap(kept)
+        _config.clear()
+        _config.update(config)
+        if mine is not None:
+            loop.run(mine.aclose())
+
+
+def _swap(other: Core | None) -> Core | None:
+    global _core
+    with _lock:
+        before, _core = _core, other
+    return before
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

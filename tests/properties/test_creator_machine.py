@@ -71,6 +71,7 @@ class CreatorMachine(RuleBasedStateMachine):
         self.world = World.fresh()
         self.clock = SimClock(self.world)
         self.state: dict[str, tuple[str, str]] = {}
+        self.doomed: set[str] = set()  # pods whose delete was begun, with an unknown end
         self.stranger = self.world.plant(SPEC)
 
     @initialize(
@@ -103,7 +104,7 @@ class CreatorMachine(RuleBasedStateMachine):
             self.world.fail_next("create_compute", mood[0], after_effect=mood[1])
         if trouble:
             self.world.fail_next(trouble[0], trouble[1], times=trouble[2], after_effect=trouble[3])
-        before = {birth for _, birth in self.state.values()}
+        before = self._births_in_use()
         with self.processes.process(step) as writer:
             made = self._run(self._create(tag, name, step, wait))
             if made is not None and noted and not read_again:
@@ -152,6 +153,8 @@ class CreatorMachine(RuleBasedStateMachine):
         if self._in_process(self._delete(ident, birth)):
             del self.state[name]
             assert ident not in {pod.id for pod in self._alive()}
+        else:
+            self.doomed.add(ident)
         self.world.clear_faults()
 
     @precondition(lambda self: self.state)
@@ -171,7 +174,7 @@ class CreatorMachine(RuleBasedStateMachine):
         """`atlas doctor --recover`: the state is known, and every leftover is judged by it."""
         if trouble:
             self.world.fail_next(trouble[0], trouble[1], times=trouble[2], after_effect=trouble[3])
-        before = {birth for _, birth in self.state.values()}
+        before = self._births_in_use()
         self._in_process(self._recover(crash_after=1 if crash else None))
         self.world.clear_faults()
         assert before <= {pod.birth for pod in self._alive()}, "recovery killed a pod that the state holds"
@@ -193,7 +196,7 @@ class CreatorMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_in_use_is_there(self) -> None:
-        missing = {ident for ident, _ in self.state.values()} - {pod.id for pod in self._alive()}
+        missing = {ident for ident, _ in self.state.values()} - {pod.id for pod in self._alive()} - self.doomed
         assert not missing, f"killed although the state holds it: {missing}"
         assert self.stranger.id in {pod.id for pod in self._alive()}, "a stranger's pod was touched"
 
@@ -202,6 +205,8 @@ class CreatorMachine(RuleBasedStateMachine):
         try:
             self.world.clear_faults()
             self.world.configure(provision_s=0.0)
+            for name in [name for name, (ident, _) in self.state.items() if ident in self.doomed]:
+                assert self._in_process(self._delete(*self.state.pop(name))), "a delete cannot be repeated"
             self._in_process(self._recover())
             assert {pod.id for pod in self._ours()} == {ident for ident, _ in self.state.values()}
             assert not list(self.book.unclosed())
@@ -266,6 +271,9 @@ class CreatorMachine(RuleBasedStateMachine):
     def _opened(self) -> tuple[LaggingMock, Opened]:
         provider = LaggingMock(self.world)
         return provider, Opened(provider, Access("mock"), self.clock)
+
+    def _births_in_use(self) -> set[str]:
+        return {birth for ident, birth in self.state.values() if ident not in self.doomed}
 
     def _alive(self) -> list[Compute]:
         return [pod for pod in self.world.pods.values() if pod.status != "terminated"]
