@@ -148,9 +148,9 @@ class _Recovery:
         """Steps a and b. The stale locks."""
         if self.project is None:
             return ()
-        writers = [note.intent.writer.pid for note in self._notes() if note.intent.writer.is_here()]
-        living = wait_for_orphans(self.folder, writers, timeout_s=self.timeout_s, say=self.say)
-        here = [one for one in living if _works_here(one.identity.pid, self._notes(), self.folder)]
+        ours = [note.intent for note in self._notes() if note.intent.folder == str(self.folder)]
+        writers = [intent.writer.pid for intent in ours if intent.writer.is_alive()]
+        here = wait_for_orphans(self.folder, writers, timeout_s=self.timeout_s, say=self.say)
         locks = find_locks(self.backend, project=self.project.name, stack=self.stack)
         for lock in locks:
             _refuse_living(lock)
@@ -251,12 +251,6 @@ class _Recovery:
             return "manual"
         digest = hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]
         return f"{self.project.name}-{self.stack}-{digest}"
-
-
-def _works_here(pid: int, notes: Sequence[Note], folder: Path) -> bool:
-    """Whether a living run matters to this project: writers of other projects' intents do not."""
-    strangers = {note.intent.writer.pid for note in notes if note.intent.folder != str(folder)}
-    return pid not in strangers
 
 
 def _refuse_living(lock: Lock) -> None:

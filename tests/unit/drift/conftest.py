@@ -40,7 +40,7 @@ def note_for() -> Callable[..., Intent]:
     ) -> Intent:
         fields: dict[str, Any] = {
             "kind": "pod", "provider": "local", "account": None, "identity": "local:x", "name": "web", "spec_hash": "0",
-            "writer": me() if alive else DEAD, "folder": "/work/proj", **more,
+            "writer": me() if alive else DEAD, "folder": "/srv/proj", **more,
         }  # fmt: skip
         return Intent(birth=Birth(birth), owner=Owner.parse(owner), **fields)
 

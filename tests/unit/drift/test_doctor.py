@@ -92,7 +92,7 @@ def test_an_unclosed_note_of_a_dead_writer_is_an_error_and_of_a_living_one_is_no
 
 def test_an_open_note_of_another_project_names_its_folder(tmp_path: Path, note_for: Callable[..., Intent]) -> None:
     IntentBook(tmp_path / "atlas-state").open(note_for(A, owner=f"stack:{STACK_ID}:atlas:Pod::web"))
-    assert told(examine(tmp_path, environ(tmp_path)), "/work/proj")[1] == "atlas doctor --recover --cwd /work/proj"
+    assert told(examine(tmp_path, environ(tmp_path)), "/srv/proj")[1] == "atlas doctor --recover --cwd /srv/proj"
 
 
 def test_a_damaged_note_is_told_of(tmp_path: Path) -> None:

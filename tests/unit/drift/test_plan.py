@@ -14,7 +14,7 @@ from pulumi_atlas.rules.ownership import Leftover
 from tests.unit.drift.conftest import export, resource
 
 A, B = "a" * 20, "b" * 20
-HERE = "/work/proj"
+HERE = "/srv/proj"
 OTHER = "stack:0123456789abcdef:atlas:Pod::web"
 Make = Callable[..., Intent]
 
@@ -77,7 +77,7 @@ def test_an_open_note_of_a_vanished_stack_of_this_folder_is_removed_and_an_answe
 
 
 def test_other_projects_and_deployments_are_left_alone(note_for: Make) -> None:
-    far = note_for(A, owner=OTHER, folder="/work/other")
+    far = note_for(A, owner=OTHER, folder="/srv/other")
     companion = note_for(B, owner="deployment:0123456789abcdef:session")
     assert groups(plan(far, companion, state=parse(export()))) == {"elsewhere": [A, B]}
 
