@@ -162,6 +162,7 @@ class PodRecords:
         env = environment_for(
             os.environ,
             spec,
+            root=str(self.store.root),
             pod_id=record["id"],
             birth=record["birth"],
             host_ports=record["host_ports"],

@@ -148,16 +148,26 @@ def grace_of(spec: ComputeSpec) -> float:
 
 
 def environment_for(
-    base: Mapping[str, str], spec: ComputeSpec, *, pod_id: str, birth: str, host_ports: Sequence[int], volumes: str
+    base: Mapping[str, str],
+    spec: ComputeSpec,
+    *,
+    root: str,
+    pod_id: str,
+    birth: str,
+    host_ports: Sequence[int],
+    volumes: str,
 ) -> dict[str, str]:
-    """What the command gets: `base` without our own settings and clouds' keys, the user's `env`, and what we tell it."""
+    """What the command gets: `base` without our own settings and clouds' keys, the user's `env`, and what we tell it.
+
+    `ATLAS_LOCAL_DIR` is the provider's folder, so that an `atlas` in the pod sees the cloud that it runs in.
+    """
     kept = {name: value for name, value in base.items() if not _is_private(name)}
     told = {"ATLAS_POD_ID": pod_id, "ATLAS_BIRTH": birth, "ATLAS_VOLUMES": volumes}
     for index, (port, host) in enumerate(zip(spec.ports, host_ports, strict=True)):
         told[f"PORT_{port.number}"] = str(host)
         if index == 0:
             told["PORT"] = str(host)
-    return {**kept, **spec.env, **told}
+    return {**kept, "ATLAS_LOCAL_DIR": root, **spec.env, **told}
 
 
 def _is_private(name: str) -> bool:
