@@ -162,9 +162,10 @@ class World(Project):
             [sys.executable, "-c", code, "doctor", "--recover", "--yes", "--json", *more],
             cwd=self.folder, env=self.environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
+        answer: dict[str, Any] = json.loads(done.stdout or "{}")
         if done.returncode:
-            raise Broken(f"recovery ended with {done.returncode}: {done.stdout[-3000:]} {done.stderr[-1000:]}")
-        answer: dict[str, Any] = json.loads(done.stdout)
+            why = answer.get("failed") or answer.get("error") or answer
+            raise Broken(f"recovery ended with {done.returncode}: {why} {done.stderr[-1000:]}")
         return answer
 
     def open_intents(self) -> list[str]:
