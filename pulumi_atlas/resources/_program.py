@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
-from pydantic import BaseModel
 
 from pulumi_atlas import config
 from pulumi_atlas.errors import AtlasError, Failure
@@ -74,4 +73,7 @@ def _plain_keys() -> list[Failure]:
 
 
 def _plain(value: Any) -> Any:
-    return value.model_dump(mode="json", exclude_none=True) if isinstance(value, BaseModel) else value
+    """A model as a mapping. Recognised by its class, because an `Output` has every attribute."""
+    if hasattr(type(value), "model_dump"):
+        return value.model_dump(mode="json", exclude_none=True)
+    return value

@@ -3,66 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import Resource
 
-from pulumi_atlas.client import kinds
-from pulumi_atlas.client.opened import Opened
-from pulumi_atlas.client.validation import check_endpoint
-from pulumi_atlas.errors import Failure
-from pulumi_atlas.ids import EndpointId, Tag
-from pulumi_atlas.models import EndpointArgs, EndpointSpec, ObservedEndpoint, Timeouts, Workers
-from pulumi_atlas.providers import registry
-from pulumi_atlas.resources import _process, _wire
+from pulumi_atlas.resources import _outputs
 from pulumi_atlas.resources._program import inputs_of
 from pulumi_atlas.resources._shell import Shell
-from pulumi_atlas.rules.diff import PLACEMENT, Plan, plan_endpoint, same_meaning
+
+if TYPE_CHECKING:  # the models cost a program more than all the rest
+    from pulumi_atlas.models import Timeouts, Workers
 
 __all__ = ["Endpoint"]
-
-_OUTPUTS = ("status", "reason", "url", "api_key", "cost_per_hour", "created_at", "account_id")
 
 
 class _EndpointProvider(Shell):
     """Serves `Endpoint`. The engine's state names this class: it is never renamed."""
 
-    kind = kinds.ENDPOINT
-    model = EndpointArgs
-    outputs = _OUTPUTS
-
-    def _failures(self, raw: Mapping[str, Any]) -> list[Failure]:
-        return check_endpoint(EndpointArgs, raw)
-
-    def _plan(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Plan:
-        provider = registry.load(str(olds.get("provider") or news.get("provider")))
-        return plan_endpoint(olds, news, getattr(provider, "endpoint_changes", {}))
-
-    async def _make(self, opened: Opened, args: EndpointArgs, tag: Tag) -> ObservedEndpoint:
-        return await _process.core().create_endpoint(opened, args.spec(), tag, timeout_s=args.timeouts.create_s)
-
-    async def _change(self, opened: Opened, ident: str, args: EndpointArgs, plan: Plan) -> ObservedEndpoint:
-        endpoint_id, restart = EndpointId(ident), plan.restart or plan.power == "start"
-        try:
-            if plan.spec_changes or restart:
-                await opened.provider.update_endpoint(endpoint_id, args.spec(), restart=restart)
-            endpoint: ObservedEndpoint = await opened.provider.get_endpoint(endpoint_id)
-            return endpoint
-        finally:
-            opened.wrote()
-
-    def _live(self, props: Mapping[str, Any], thing: ObservedEndpoint) -> dict[str, Any]:
-        live = dict(props)
-        shown = thing.spec.model_dump(mode="json") if thing.spec else {}
-        for name in (EndpointSpec.model_fields.keys() - PLACEMENT) & shown.keys():
-            if not same_meaning(EndpointArgs, name, props.get(name), shown[name]):
-                live[name] = shown[name]
-        return live
-
-    def _observed(self, thing: ObservedEndpoint) -> dict[str, Any]:
-        shown = _wire.spell_json(thing, ("status", "reason", "url", "cost_per_hour", "created_at"))
-        return {**shown, **({"api_key": thing.key} if thing.key else {})}
+    life = "pulumi_atlas.resources._endpoint_life:EndpointLife"
 
 
 class Endpoint(Resource, module="atlas", name="Endpoint"):
@@ -148,7 +107,7 @@ class Endpoint(Resource, module="atlas", name="Endpoint"):
             "account": account,
             "provider_options": provider_options,
         }
-        inputs = inputs_of(resource_name, "atlas:Endpoint", given, _OUTPUTS, opts)
+        inputs = inputs_of(resource_name, "atlas:Endpoint", given, _outputs.ENDPOINT, opts)
         secret = pulumi.ResourceOptions(additional_secret_outputs=["api_key"])
         super().__init__(_EndpointProvider(), resource_name, inputs, pulumi.ResourceOptions.merge(opts, secret))
         self.url = _url(self.id, given["provider"] or self.provider, self.url)
@@ -173,9 +132,11 @@ def _url(ident: Any, provider: Any, stored: Any) -> pulumi.Output[str]:
 
     def derive(values: Sequence[Any]) -> Any:
         endpoint_id, name = values
+        from pulumi_atlas.providers import registry
+
         try:
             stable = getattr(registry.load(str(name)), "endpoint_url", None)
-            return stored if stable is None else stable(EndpointId(str(endpoint_id)))
+            return stored if stable is None else stable(str(endpoint_id))
         except Exception:  # noqa: BLE001  # not an id of that provider (a mocked test, an unknown provider): as stored
             return stored
 

@@ -3,92 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import Resource
 
-from pulumi_atlas.client import kinds
-from pulumi_atlas.client.opened import Opened
-from pulumi_atlas.client.validation import check_pod
-from pulumi_atlas.errors import Failure
-from pulumi_atlas.ids import PodId, Tag
-from pulumi_atlas.models import Compute, ComputeSpec, PodArgs, Port, Ready, Timeouts
-from pulumi_atlas.providers import registry
-from pulumi_atlas.providers.contract import ABILITIES
-from pulumi_atlas.resources import _process, _wire
+from pulumi_atlas.resources import _outputs
 from pulumi_atlas.resources._program import inputs_of
 from pulumi_atlas.resources._shell import Shell
-from pulumi_atlas.rules.diff import PLACEMENT, Plan, plan_pod, same_meaning
+
+if TYPE_CHECKING:  # the models cost a program more than all the rest
+    from pulumi_atlas.models import Ready, Timeouts
 
 __all__ = ["Pod"]
-
-_OUTPUTS = (
-    *("status", "reason", "exit_code", "urls", "public_ip", "cost_per_hour", "region", "gpu_name"),
-    *("created_at", "account_id"),
-)
 
 
 class _PodProvider(Shell):
     """Serves `Pod`. The engine's state names this class: it is never renamed."""
 
-    kind = kinds.POD
-    model = PodArgs
-    outputs = _OUTPUTS
-
-    def _failures(self, raw: Mapping[str, Any]) -> list[Failure]:
-        return check_pod(PodArgs, raw)
-
-    def _plan(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Plan:
-        provider = registry.load(str(olds.get("provider") or news.get("provider")))
-        table = getattr(provider, "compute_changes", {})
-        return plan_pod(olds, news, table, can_stop=hasattr(provider, ABILITIES["stop"][1]))
-
-    async def _make(self, opened: Opened, args: PodArgs, tag: Tag) -> Compute:
-        core = _process.core()
-        return await core.create_pod(
-            opened,
-            args.spec(),
-            tag,
-            ready=args.ready,
-            timeout_s=args.timeouts.create_s,
-            then_stop=args.desired_status == "stopped",
-        )
-
-    async def _change(self, opened: Opened, ident: str, args: PodArgs, plan: Plan) -> Compute:
-        return await _process.core().update_pod(
-            opened, ident, args.spec(), plan, ready=args.ready, timeout_s=args.timeouts.update_s
-        )
-
-    def _live(self, props: Mapping[str, Any], thing: Compute) -> dict[str, Any]:
-        live = dict(props)
-        wanted = props.get("desired_status") or "running"
-        live["desired_status"] = _live_power(str(wanted), thing.status)
-        if thing.spec is None:
-            return live
-        shown = thing.spec.model_dump(mode="json")
-        for name in ComputeSpec.model_fields.keys() - PLACEMENT:
-            if not same_meaning(PodArgs, name, props.get(name), shown[name]):
-                live[name] = shown[name]
-        return live
-
-    def _observed(self, thing: Compute) -> dict[str, Any]:
-        fields = ("status", "exit_code", "public_ip", "cost_per_hour", "region", "created_at")
-        return {
-            **_wire.spell_json(thing, fields),
-            "urls": thing.urls,
-            "reason": thing.reason,
-            **({"gpu_name": thing.gpu} if thing.gpu else {}),
-        }
-
-
-def _live_power(wanted: str, status: str) -> str:
-    """`desired_status` as it is in truth: a command that ended well is no drift, one that failed is."""
-    if status in ("running", "provisioning"):
-        return "running"
-    if status == "finished" or wanted == "stopped":
-        return wanted
-    return status
+    life = "pulumi_atlas.resources._pod_life:PodLife"
 
 
 class Pod(Resource, module="atlas", name="Pod"):
@@ -222,7 +155,7 @@ class Pod(Resource, module="atlas", name="Pod"):
             "provider_options": provider_options,
         }
         super().__init__(
-            _PodProvider(), resource_name, inputs_of(resource_name, "atlas:Pod", given, _OUTPUTS, opts), opts
+            _PodProvider(), resource_name, inputs_of(resource_name, "atlas:Pod", given, _outputs.POD, opts), opts
         )
         self.urls = _urls(self.id, ports, given["provider"] or self.provider, self.urls)
 
@@ -250,11 +183,14 @@ def _urls(ident: Any, ports: Any, provider: Any, stored: Any) -> pulumi.Output[d
 
     def derive(values: Sequence[Any]) -> Any:
         pod_id, asked, name = values
+        if not asked:
+            return stored
+        from pulumi_atlas.models import Port
+        from pulumi_atlas.providers import registry
+
         try:
             stable = getattr(registry.load(str(name)), "pod_urls", None)
-            if stable is None or not asked:
-                return stored
-            return stable(PodId(str(pod_id)), [Port.model_validate(port) for port in asked])
+            return stored if stable is None else stable(str(pod_id), [Port.model_validate(port) for port in asked])
         except Exception:  # noqa: BLE001  # not an id of that provider (a mocked test, an unknown provider): as stored
             return stored
 

@@ -3,65 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import Resource
 
-from pulumi_atlas.client import kinds
-from pulumi_atlas.client.opened import Opened
-from pulumi_atlas.client.validation import check_volume
-from pulumi_atlas.errors import Failure
-from pulumi_atlas.ids import Tag, VolumeId
-from pulumi_atlas.models import ObservedVolume, Timeouts, VolumeArgs
-from pulumi_atlas.providers import registry
-from pulumi_atlas.resources import _process, _wire
+from pulumi_atlas.resources import _outputs
 from pulumi_atlas.resources._program import inputs_of
 from pulumi_atlas.resources._shell import Shell
-from pulumi_atlas.rules.diff import Plan, plan_volume
+
+if TYPE_CHECKING:  # the models cost a program more than all the rest
+    from pulumi_atlas.models import Timeouts
 
 __all__ = ["Volume"]
-
-_OUTPUTS = ("status", "path", "cost_per_hour", "attached_to", "created_at", "account_id")
 
 
 class _VolumeProvider(Shell):
     """Serves `Volume`. The engine's state names this class: it is never renamed."""
 
-    kind = kinds.VOLUME
-    model = VolumeArgs
-    outputs = _OUTPUTS
-
-    def _failures(self, raw: Mapping[str, Any]) -> list[Failure]:
-        return check_volume(VolumeArgs, raw)
-
-    def _plan(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Plan:
-        provider = registry.load(str(olds.get("provider") or news.get("provider")))
-        return plan_volume(olds, news, getattr(provider, "volume_changes", {}))
-
-    async def _make(self, opened: Opened, args: VolumeArgs, tag: Tag) -> ObservedVolume:
-        return await _process.core().create_volume(opened, args.spec(), tag, timeout_s=args.timeouts.create_s)
-
-    async def _change(self, opened: Opened, ident: str, args: VolumeArgs, plan: Plan) -> ObservedVolume:
-        try:
-            if plan.spec_changes:
-                volume: ObservedVolume = await opened.provider.update_volume(VolumeId(ident), args.spec())
-                return volume
-            unchanged: ObservedVolume = await opened.provider.get_volume(VolumeId(ident))
-            return unchanged
-        finally:
-            opened.wrote()
-
-    def _live(self, props: Mapping[str, Any], thing: ObservedVolume) -> dict[str, Any]:
-        live = {**props, "size_gb": thing.size_gb}
-        if thing.name:
-            live["name"] = thing.name
-        if thing.region and props.get("region"):
-            live["region"] = thing.region
-        return live
-
-    def _observed(self, thing: ObservedVolume) -> dict[str, Any]:
-        return _wire.spell_json(thing, ("status", "path", "cost_per_hour", "attached_to", "created_at"))
+    life = "pulumi_atlas.resources._volume_life:VolumeLife"
 
 
 class Volume(Resource, module="atlas", name="Volume"):
@@ -117,7 +77,7 @@ class Volume(Resource, module="atlas", name="Volume"):
             "account": account,
             "provider_options": provider_options,
         }
-        inputs = inputs_of(resource_name, "atlas:Volume", given, _OUTPUTS, opts)
+        inputs = inputs_of(resource_name, "atlas:Volume", given, _outputs.VOLUME, opts)
         super().__init__(_VolumeProvider(), resource_name, inputs, opts)
 
     @classmethod

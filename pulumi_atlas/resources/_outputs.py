@@ -1,0 +1,12 @@
+"""The outputs of each resource that are no arguments. The program declares them, the provider process fills them."""
+
+from __future__ import annotations
+
+__all__ = ["ENDPOINT", "POD", "VOLUME"]
+
+ENDPOINT = ("status", "reason", "url", "api_key", "cost_per_hour", "created_at", "account_id")
+POD = (
+    *("status", "reason", "exit_code", "urls", "public_ip", "cost_per_hour", "region", "gpu_name"),
+    *("created_at", "account_id"),
+)
+VOLUME = ("status", "path", "cost_per_hour", "attached_to", "created_at", "account_id")

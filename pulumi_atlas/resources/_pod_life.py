@@ -1,0 +1,82 @@
+"""What the engine may ask of a pod, in the provider process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pulumi_atlas.client import kinds
+from pulumi_atlas.client.opened import Opened
+from pulumi_atlas.client.validation import check_pod
+from pulumi_atlas.errors import Failure
+from pulumi_atlas.ids import Tag
+from pulumi_atlas.models import Compute, ComputeSpec, PodArgs
+from pulumi_atlas.providers import registry
+from pulumi_atlas.providers.contract import ABILITIES
+from pulumi_atlas.resources import _outputs, _process, _wire
+from pulumi_atlas.resources._life import Life
+from pulumi_atlas.rules.diff import PLACEMENT, Plan, plan_pod, same_meaning
+
+__all__ = ["PodLife"]
+
+
+class PodLife(Life):
+    """Serves `Pod`."""
+
+    kind = kinds.POD
+    model = PodArgs
+    outputs = _outputs.POD
+
+    def _failures(self, raw: Mapping[str, Any]) -> list[Failure]:
+        return check_pod(PodArgs, raw)
+
+    def _plan(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Plan:
+        provider = registry.load(str(olds.get("provider") or news.get("provider")))
+        table = getattr(provider, "compute_changes", {})
+        return plan_pod(olds, news, table, can_stop=hasattr(provider, ABILITIES["stop"][1]))
+
+    async def _make(self, opened: Opened, args: PodArgs, tag: Tag) -> Compute:
+        core = _process.core()
+        return await core.create_pod(
+            opened,
+            args.spec(),
+            tag,
+            ready=args.ready,
+            timeout_s=args.timeouts.create_s,
+            then_stop=args.desired_status == "stopped",
+        )
+
+    async def _change(self, opened: Opened, ident: str, args: PodArgs, plan: Plan) -> Compute:
+        return await _process.core().update_pod(
+            opened, ident, args.spec(), plan, ready=args.ready, timeout_s=args.timeouts.update_s
+        )
+
+    def _live(self, props: Mapping[str, Any], thing: Compute) -> dict[str, Any]:
+        live = dict(props)
+        wanted = props.get("desired_status") or "running"
+        live["desired_status"] = _live_power(str(wanted), thing.status)
+        if thing.spec is None:
+            return live
+        shown = thing.spec.model_dump(mode="json")
+        for name in ComputeSpec.model_fields.keys() - PLACEMENT:
+            if not same_meaning(PodArgs, name, props.get(name), shown[name]):
+                live[name] = shown[name]
+        return live
+
+    def _observed(self, thing: Compute) -> dict[str, Any]:
+        fields = ("status", "exit_code", "public_ip", "cost_per_hour", "region", "created_at")
+        return {
+            **_wire.spell_json(thing, fields),
+            "urls": thing.urls,
+            "reason": thing.reason,
+            **({"gpu_name": thing.gpu} if thing.gpu else {}),
+        }
+
+
+def _live_power(wanted: str, status: str) -> str:
+    """`desired_status` as it is in truth: a command that ended well is no drift, one that failed is."""
+    if status in ("running", "provisioning"):
+        return "running"
+    if status == "finished" or wanted == "stopped":
+        return wanted
+    return status
