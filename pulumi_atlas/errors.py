@@ -80,7 +80,12 @@ class Failure:
 
     def __str__(self) -> str:
         where = f"{self.path}: " if self.path else ""
-        return f"{where}{self.message}" + (f" ({self.hint})" if self.hint else "")
+        return _printable(f"{where}{self.message}" + (f" ({self.hint})" if self.hint else ""))
+
+
+def _printable(text: str) -> str:
+    """A path may hold what a user wrote as a key: line breaks and the like are spelled out."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 class AtlasError(Exception):

@@ -6,7 +6,8 @@ its id handed to the caller) → closed (the file is gone). Whatever kills the w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -45,8 +46,8 @@ class Intent:
         return {"version": 1, **plain, "owner": str(self.owner), "writer": self.writer.as_json()}
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Intent:
-        """Raises KeyError, TypeError or ValueError on a damaged note."""
+    def from_json(cls, fields: Any) -> Intent:
+        """Raises AttributeError, KeyError, TypeError or ValueError on a damaged note."""
         plain = {name: fields[name] for name in _PLAIN}
         writer = processes.ProcessIdentity.from_json(fields["writer"])
         return cls(**plain, owner=Owner.parse(fields["owner"]), writer=writer)
@@ -63,6 +64,7 @@ class IntentBook:
 
     def __init__(self, state_dir: Path) -> None:
         self.folder = state_dir / "intents"
+        self._owners: dict[str, Owner] = {}  # by file name: the owner of a birth never changes
 
     def open(self, intent: Intent) -> Intent:
         """Write the note and make it durable, before the request is sent."""
@@ -84,8 +86,13 @@ class IntentBook:
         return noted
 
     def close(self, birth: Birth | str) -> bool:
-        """Forget the note: the caller is known to know, or nothing is there. False when there was none."""
-        return files.remove(self._path(birth))
+        """Forget the note: the caller is known to know, or nothing is there. False when there was none.
+
+        Not waited for until it is on disk: a note that a power cut brings back is closed again for the same reason.
+        """
+        path = self._path(birth)
+        self._owners.pop(path.name, None)
+        return files.remove(path, durable=False)
 
     def is_noted(self, birth: str) -> bool:
         """Whether there is an unclosed note. Cheap: one look at a name."""
@@ -97,12 +104,26 @@ class IntentBook:
 
     def unclosed(self) -> Iterator[Intent]:
         """All unclosed notes, oldest first. Raises ProviderFailure naming a damaged one: it may stand for a machine."""
-        found = [intent for path in self.folder.glob("*.json") if (intent := self._read(path))]
+        found = [intent for name in self._names() if (intent := self._read(self.folder / name))]
         yield from sorted(found, key=lambda intent: intent.written_at)
 
     def of_owner(self, owner: Owner) -> list[Intent]:
-        """Unclosed notes of one declared thing."""
-        return [intent for intent in self.unclosed() if intent.owner.same_thing(owner)]
+        """Unclosed notes of one declared thing, oldest first. Reads only notes that it has not seen, and those.
+
+        Raises ProviderFailure naming a damaged note among them.
+        """
+        found = []
+        for name in self._names():
+            known = self._owners.get(name)
+            if known is not None and not known.same_thing(owner):
+                continue
+            intent = self._read(self.folder / name)
+            if intent is None:
+                continue
+            self._owners[name] = intent.owner
+            if intent.owner.same_thing(owner):
+                found.append(intent)
+        return sorted(found, key=lambda intent: intent.written_at)
 
     def leftover(self, intent: Intent) -> Leftover:
         """What the rules of ownership need to know of an intent."""
@@ -124,18 +145,26 @@ class IntentBook:
     def _end_of(self, writer: processes.ProcessIdentity) -> Path:
         return self.folder / "ended" / f"{writer.host}-{writer.boot}-{writer.pid}-{writer.started}"
 
+    def _names(self) -> list[str]:
+        try:
+            return [name for name in os.listdir(self.folder) if name.endswith(".json")]  # noqa: PTH208
+        except FileNotFoundError:
+            return []
+
     def _path(self, birth: str) -> Path:
         return self.folder / f"{birth}.json"
 
     def _write(self, intent: Intent) -> None:
-        files.write_json(self._path(intent.birth), intent.as_json())
+        path = self._path(intent.birth)
+        files.write_json(path, intent.as_json())
+        self._owners[path.name] = intent.owner
 
     def _read(self, path: Path) -> Intent | None:
         fields = files.read_json(path)
-        if fields is None:
+        if fields is None and not path.exists():
             return None
         try:
             return Intent.from_json(fields)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             hint = "it may stand for a rented machine: look at `atlas compute list`, then move the file away"
             raise ProviderFailure(f"the intent {path} is damaged ({type(error).__name__})", hint=hint) from error

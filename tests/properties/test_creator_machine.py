@@ -7,6 +7,7 @@ real `Creator` and `IntentBook`; `state` is what the engine has in its state fil
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Coroutine
@@ -23,7 +24,7 @@ from pulumi_atlas.client import IntentBook, Stop, kinds
 from pulumi_atlas.client.core import Core
 from pulumi_atlas.client.creation import Creation, Creator
 from pulumi_atlas.client.opened import Opened
-from pulumi_atlas.errors import AtlasError, Conflict, Interrupted, ProviderFailure, TimedOut
+from pulumi_atlas.errors import AtlasError, Conflict, Interrupted, NotFound, ProviderFailure, TimedOut
 from pulumi_atlas.ids import Owner, Tag, new_birth
 from pulumi_atlas.models import Compute, ComputeSpec
 from pulumi_atlas.providers.mock import World
@@ -99,6 +100,14 @@ class CreatorMachine(RuleBasedStateMachine):
         `noted`: the engine lives long enough to write the answer into its state; `read_again`: and a later check, diff
         or read shows that to us.
         """
+        self._up(name, step, mood, wait, trouble, noted=noted, read_again=read_again)
+
+    @rule(name=st.sampled_from(NAMES), read_again=st.booleans())
+    def up_in_good_weather(self, name: str, read_again: bool) -> None:
+        """As most of the time."""
+        self._up(name, None, None, "usable", None, noted=True, read_again=read_again)
+
+    def _up(self, name: str, step: Any, mood: Any, wait: str, trouble: Any, *, noted: bool, read_again: bool) -> None:
         tag = Tag(new_birth(), _owner(name))
         if mood:
             self.world.fail_next("create_compute", mood[0], after_effect=mood[1])
@@ -162,7 +171,8 @@ class CreatorMachine(RuleBasedStateMachine):
     def somebody_deletes_in_the_console(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.state)))
         ident, birth = self.state.pop(name)  # the next refresh sees it
-        self.world.remove(ident)
+        with contextlib.suppress(NotFound):  # a delete with an unknown end may have removed it
+            self.world.remove(ident)
         self.book.close(birth)
 
     @rule(seconds=st.sampled_from([0.5, 10.0, 60.0]))
