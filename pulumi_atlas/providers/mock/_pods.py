@@ -25,6 +25,7 @@ __all__ = [
     "force",
     "listed",
     "observe",
+    "option_failures",
     "phase",
     "start",
     "stop",
@@ -259,7 +260,7 @@ def _refuse_terminated(pod_id: str, what: Phase, act: str) -> None:
 
 def _checked(state: State, spec: ComputeSpec, account: str) -> str:
     """The region for the spec. Raises InvalidSpec with every failure."""
-    failures = [*_option_failures(spec.provider_options)]
+    failures = [*option_failures(spec.provider_options)]
     region = spec.regions[0] if spec.regions else None
     for path, volume_id in spec.volumes.items():
         volume = state.tables["volumes"].get(volume_id)
@@ -281,7 +282,7 @@ def _checked(state: State, spec: ComputeSpec, account: str) -> str:
     return region or REGION
 
 
-def _option_failures(options: dict[str, Any]) -> list[Failure]:
+def option_failures(options: dict[str, Any]) -> list[Failure]:
     failures = []
     for name, value in options.items():
         path = f"provider_options.{name}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from pulumi_atlas.access import Access
-from pulumi_atlas.errors import ProviderFailure, TimedOut
+from pulumi_atlas.errors import Failure, ProviderFailure, TimedOut
 from pulumi_atlas.ids import EndpointId, JobId, PodId, Tag, VolumeId
 from pulumi_atlas.models import (
     FINAL_JOB_STATUSES,
@@ -93,6 +93,13 @@ class MockProvider:
     def world(self) -> World:
         """The world that this provider works on."""
         return self._calls.world
+
+    @staticmethod
+    def check_spec(spec: ComputeSpec | VolumeSpec | EndpointSpec) -> Iterable[Failure]:
+        """Options that the mock cloud does not have."""
+        if isinstance(spec, ComputeSpec):
+            return _pods.option_failures(spec.provider_options)
+        return [Failure(f"provider_options.{name}", "mock has no such option") for name in spec.provider_options]
 
     async def identity(self) -> str:
         return self._calls.read("identity", {}, lambda state, now, account: account)

@@ -17,7 +17,7 @@ ALL = ComputeFilter()
 
 
 def test_it_has_every_ability_that_makes_sense() -> None:
-    assert set(ABILITIES) - set(abilities(MockProvider)) == {"templates", "registry_credentials"}
+    assert set(ABILITIES) - set(abilities(MockProvider)) == {"templates", "registry_credentials", "reach"}
     assert {"templates", "registry_credentials", "template_id"} == set(MockProvider.reasons)
     assert registry.load("mock") is MockProvider
     assert isinstance(cloud(), Provider)
