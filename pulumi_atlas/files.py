@@ -63,11 +63,12 @@ def read_json(path: Path) -> Any | None:
         raise _storage_error(path, error) from error
 
 
-def remove(path: Path) -> bool:
-    """Remove a file durably. False when it was not there."""
+def remove(path: Path, *, durable: bool = True) -> bool:
+    """Remove a file, by default durably. False when it was not there."""
     try:
         path.unlink()
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
     except FileNotFoundError:
         return False
     except OSError as error:

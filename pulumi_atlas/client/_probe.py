@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 from urllib.parse import urlsplit
 
-import httpx
-
 from pulumi_atlas.models import Compute
 
 __all__ = ["answers"]
@@ -38,6 +36,8 @@ async def _connects(host: str, port: int) -> bool:
 
 
 async def _get(url: str, path: str) -> bool:
+    import httpx  # a tenth of a second, that most pods do not need
+
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=_TIMEOUT_S) as http:
             answer = await http.get(url.rstrip("/") + path)

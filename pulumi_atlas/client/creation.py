@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pulumi_atlas import failpoints, processes
+from pulumi_atlas.client._beside import beside
 from pulumi_atlas.client._inventory import Inventory
 from pulumi_atlas.client.intents import Intent, IntentBook
 from pulumi_atlas.client.kinds import Kind
@@ -72,7 +73,7 @@ class Creator:
         failpoints.reach("create.1")
         self._stop.check_begin()
         await self._settle_earlier(work)
-        intent = self._book.open(await self._note(work))
+        intent = await beside(self._book.open, await self._note(work))
         failpoints.reach("create.2")
         thing = await self._rent(work, intent)
         failpoints.reach("create.5")
@@ -98,7 +99,7 @@ class Creator:
         """Clean up after earlier creations of the same declared thing, or refuse where they may be in the state."""
         if work.tag.owner.kind == "manual":
             return  # nothing declares it, so two of one name are two things
-        for intent in self._book.of_owner(work.tag.owner):
+        for intent in await beside(self._book.of_owner, work.tag.owner):
             if intent.kind != work.kind.name:
                 continue
             verdict = ownership.on_create(self._book.leftover(intent))
@@ -148,11 +149,11 @@ class Creator:
     async def _usable(self, work: Creation[T], intent: Intent, thing: T) -> T:
         """Record its id, wait, and note that it is about to be handed over. What fails in that is removed again."""
         try:
-            intent = self._book.record_id(intent, thing.id)
+            intent = await beside(self._book.record_id, intent, thing.id)
             failpoints.reach("create.6")
             thing = await work.until_usable(thing)
             failpoints.reach("create.7")
-            self._book.answer(intent)
+            await beside(self._book.answer, intent)
             return thing
         except Interrupted:
             raise

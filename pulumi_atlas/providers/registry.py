@@ -60,7 +60,7 @@ def known() -> tuple[str, ...]:
 @cache
 def load(name: str) -> type[Provider]:
     """The provider's class. Raises ConfigError for an unknown name (with the nearest known one), or when it cannot load."""
-    row = rows().get(name)
+    row = _OWN.get(name) or rows().get(name)  # ours win, and need no search through what is installed
     if row is None:
         near = difflib.get_close_matches(name, known(), n=1)
         guess = f"did you mean '{near[0]}'? " if near else ""
