@@ -37,7 +37,7 @@ from pulumi_atlas.resources.fresh import fresh_process
 
 __all__ = ["Made", "Program", "run_program"]
 
-_DYNAMIC = "pulumi-python:dynamic"
+_OURS = "pulumi-python:dynamic/atlas:"
 _PROVIDER_KEY = "__provider"
 _MOCK = MockProvider.name
 
@@ -96,7 +96,7 @@ def run_program(
 
     Arguments are checked against the provider that the program names; what passes is made on the mock cloud, whichever
     provider that is. `config` and `secrets` are the stack's configuration (`{"atlas:provider": "runpod"}`). With `preview`
-    nothing is made and ids are unknown. Resources of other packages get the answers of `others`, by default an id made of
+    nothing is made and ids are unknown. Resources that are not ours get the answers of `others`, by default an id made of
     their name and their inputs as outputs.
 
     Raises InvalidSpec with the failures of a resource that its check refused (paths begin with the resource's name);
@@ -188,7 +188,7 @@ class _Echo(mocks.Mocks):
 
 
 class _Monitor(mocks.MockMonitor):
-    """Pulumi's mock of the engine, with dynamic resources that really go through their provider."""
+    """Pulumi's mock of the engine, with our resources really going through their provider."""
 
     def __init__(self, config: Config, *, preview: bool, others: mocks.Mocks) -> None:
         super().__init__(others)
@@ -216,7 +216,7 @@ class _Monitor(mocks.MockMonitor):
         return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
     def _register(self, request: Any) -> Any:
-        if not request.type.startswith(_DYNAMIC):
+        if not request.type.startswith(_OURS):
             answer = super().RegisterResource(request)  # type: ignore[no-untyped-call]
             if request.custom:
                 inputs = _without_secrets(rpc.deserialize_properties(request.object, True))
@@ -225,12 +225,12 @@ class _Monitor(mocks.MockMonitor):
         urn = self.make_urn(request.parent, request.type, request.name)
         given = rpc.deserialize_properties(request.object, True)
         with self._told(request.name):
-            ident, inputs, outs = self._create(request.name, _without_secrets(given))
+            ident, inputs, outs = self._create(_kind(request.type), request.name, _without_secrets(given))
         self._note(request, urn, ident, inputs, outs)
         return self._answer(resource_pb2.RegisterResourceResponse, urn, ident, given, outs, with_id=True)
 
     def _read(self, request: Any) -> Any:
-        if not request.type.startswith(_DYNAMIC):
+        if not request.type.startswith(_OURS):
             return super().ReadResource(request)  # type: ignore[no-untyped-call]
         urn = self.make_urn(request.parent, request.type, request.name)
         given = rpc.deserialize_properties(request.properties, True)
@@ -243,7 +243,7 @@ class _Monitor(mocks.MockMonitor):
         self._note(request, urn, request.id, props, outs)
         return self._answer(resource_pb2.ReadResourceResponse, urn, request.id, given, outs, with_id=False)
 
-    def _create(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    def _create(self, kind: str, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
         provider = self._provider(props)
         checked = provider.check({}, props)
         if checked.failures:
@@ -251,7 +251,7 @@ class _Monitor(mocks.MockMonitor):
         inputs = dict(checked.inputs)
         if self._preview:
             return "", inputs, {key: value for key, value in inputs.items() if not _is_unknown(value)}
-        made = provider.create(_for_the_mock(provider, inputs))
+        made = provider.create(_for_the_mock(kind, inputs))
         outs = {**(made.outs or {}), **{key: value for key, value in inputs.items() if value is not None}}
         if isinstance(outs.get("birth"), str):
             IntentBook(atlas_config.load().state_dir).close(outs["birth"])  # as the engine, which knows it now
@@ -280,7 +280,7 @@ class _Monitor(mocks.MockMonitor):
     def _note(self, request: Any, urn: str, ident: str, inputs: Mapping[str, Any], outs: Mapping[str, Any]) -> None:
         shown = {key: value for key, value in inputs.items() if value is not None and key not in _HIDDEN}
         kind = _kind(request.type)
-        if kind == "Stack" and request.type.startswith(_DYNAMIC):
+        if kind == "Stack" and request.type.startswith(_OURS):
             return  # ours, and not the program's
         seen = {key: value for key, value in outs.items() if key not in _HIDDEN}
         with self._lock:
@@ -301,13 +301,11 @@ class _Monitor(mocks.MockMonitor):
 _HIDDEN = frozenset({_PROVIDER_KEY, "birth", "owner", "problems"})
 
 
-def _for_the_mock(provider: ResourceProvider, inputs: dict[str, Any]) -> dict[str, Any]:
+def _for_the_mock(kind: str, inputs: dict[str, Any]) -> dict[str, Any]:
     """The same wish to the mock cloud, without what only another cloud knows."""
-    named = inputs.get("provider")
-    model = getattr(provider, "model", None)
-    if model is None or named is None or named == _MOCK:
+    if kind == "Stack" or inputs.get("provider") == _MOCK:
         return inputs
-    spec, accepts = next(row for row in _SPECS.values() if issubclass(model, row[0]))
+    spec, accepts = _SPECS[kind]
     foreign = (set(spec.model_fields) - accepts) | {"provider_options"}
     return {**{key: value for key, value in inputs.items() if key not in foreign}, "provider": _MOCK, "account": None}
 
@@ -318,7 +316,7 @@ def _failure(name: str, text: str) -> Failure:
 
 
 def _kind(token: str) -> str:
-    return token.rpartition(":")[2] if token.startswith(_DYNAMIC) else token
+    return token.rpartition(":")[2] if token.startswith(_OURS) else token
 
 
 def _without_secrets(value: Any) -> Any:

@@ -228,3 +228,18 @@ def _project(parent: Path) -> Path:
     (folder / "__main__.py").write_text(PROJECT)
     (folder / "parts.py").write_text("SIZE = 7\n")
     return folder
+
+
+def test_the_dynamic_providers_of_others_are_not_run(atlas_program: Callable[..., Any]) -> None:
+    from pulumi.dynamic import CreateResult, Resource, ResourceProvider
+
+    class Expensive(ResourceProvider):
+        def create(self, props: dict[str, Any]) -> CreateResult:
+            raise AssertionError("this must not run")
+
+    class Thing(Resource):
+        pass
+
+    made = atlas_program(lambda: Thing(Expensive(), "thing", {"size": 3}))
+    assert made["thing"].id == "thing-id"
+    assert made["thing"].inputs["size"] == 3
