@@ -163,7 +163,7 @@ def test_only_what_failed_is_retried(world: Any) -> None:
 
 def test_purging_cancels_what_waits_and_leaves_what_runs(world: Any) -> None:
     made = world.create("handlers:gate")
-    gate = world.code / "gate"
+    gate = world.code / "gate of the purge"
     jobs = [world.queue(made, str(gate)) for _ in range(3)]
     world.wait_until(lambda: world.job(made, jobs[0]).status == "in_progress")
     assert world.ask(made, base(made) + "/purge-queue", method="POST")[1] == {"removed": 2, "status": "completed"}
