@@ -15,6 +15,8 @@ from pulumi_atlas.cli._exit import Exit
 from pulumi_atlas.errors import Kind
 from pulumi_atlas.providers.mock import World
 
+pytestmark = pytest.mark.slow  # real processes; not part of `make check`
+
 Atlas = Callable[..., Any]
 
 CODES = {

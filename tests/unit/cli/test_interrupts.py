@@ -13,6 +13,8 @@ import pytest
 
 from pulumi_atlas.providers.mock import World
 
+pytestmark = pytest.mark.slow  # real processes; not part of `make check`
+
 Atlas = Callable[..., Any]
 
 ENDS_WITHIN_S = 20  # the aim is 3; a loaded machine gets more

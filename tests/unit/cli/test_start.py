@@ -23,6 +23,8 @@ HEAVY_OF_OURS = ("pulumi_atlas.models", "pulumi_atlas.client", "pulumi_atlas.pro
 LOADED = """
 import json, sys
 from pulumi_atlas.cli._main import run
+
+pytestmark = pytest.mark.slow  # real processes; not part of `make check`
 code = run(sys.argv[1:])
 sys.stderr.write(json.dumps(sorted(sys.modules)))
 sys.exit(code)

@@ -22,6 +22,8 @@ import pytest
 from pulumi_atlas.models import ComputeSpec
 from pulumi_atlas.providers.mock import World
 
+pytestmark = pytest.mark.slow  # real processes; not part of `make check`
+
 Atlas = Callable[..., Any]
 PROGRAM = [sys.executable, "-c", "from pulumi_atlas.cli import main; main()"]
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -18,6 +18,8 @@ from pulumi_atlas.errors import InvalidSpec, NotFound, ProviderFailure, Transpor
 from pulumi_atlas.ids import EndpointId
 from pulumi_atlas.models import JobSpec, Workers
 
+pytestmark = pytest.mark.slow  # real processes; not part of `make check`
+
 
 def test_an_endpoint_is_made_seen_and_deleted(world: Any) -> None:
     made = world.create(name="adder", workers=Workers(min=1, max=2))

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # real processes; not part of `make check`
+
 
 @pytest.fixture(scope="module")
 def world(shared_world: Any) -> Any:

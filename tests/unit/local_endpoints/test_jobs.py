@@ -13,6 +13,8 @@ from pulumi_atlas.errors import InvalidSpec, NotFound, ProviderFailure, TimedOut
 from pulumi_atlas.ids import EndpointId, JobId
 from pulumi_atlas.models import Workers
 
+pytestmark = pytest.mark.slow  # real processes; not part of `make check`
+
 
 @pytest.mark.parametrize(
     ("handler", "input", "output"),

@@ -22,6 +22,8 @@ from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from pulumi_atlas.resources.pod import _PodProvider
 
+pytestmark = pytest.mark.slow  # real processes; not part of `make check`
+
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
 
