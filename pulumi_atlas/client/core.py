@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -18,8 +19,18 @@ from pulumi_atlas.client.opened import Opened
 from pulumi_atlas.client.stop import Stop
 from pulumi_atlas.errors import NotFound, TimedOut
 from pulumi_atlas.ids import Tag
-from pulumi_atlas.models import Compute, ComputeSpec, EndpointSpec, ObservedEndpoint, ObservedVolume, Ready, VolumeSpec
+from pulumi_atlas.models import (
+    Compute,
+    ComputeSpec,
+    DesiredStatus,
+    EndpointSpec,
+    ObservedEndpoint,
+    ObservedVolume,
+    Ready,
+    VolumeSpec,
+)
 from pulumi_atlas.providers import registry
+from pulumi_atlas.providers.contract import ABILITIES
 from pulumi_atlas.rules.clock import Clock, SystemClock
 from pulumi_atlas.rules.diff import Plan
 
@@ -146,6 +157,14 @@ class Core:
             thing, attempt = await kind.get(opened.provider, thing.id), attempt + 1
         return thing
 
+    async def take_back(self, kind: Kind[Any], opened: Opened, tag: Tag) -> None:
+        """Undo a creation whose answer cannot be handed over. What cannot be removed stays noted as *open*."""
+        self.book.withdraw(tag.birth)
+        intent = self.book.get(tag.birth)
+        if intent is not None:
+            with contextlib.suppress(Exception):
+                await self.creator(opened).remove_birth(kind, intent)
+
     async def read(
         self, kind: Kind[Any], opened: Opened, ident: str, *, identity: str | None, age_s: float | None
     ) -> Any:
@@ -172,28 +191,48 @@ class Core:
             self.book.close(birth)
 
     async def update_pod(
-        self, opened: Opened, ident: str, spec: ComputeSpec, plan: Plan, *, ready: Ready | None, timeout_s: float
+        self,
+        opened: Opened,
+        ident: str,
+        spec: ComputeSpec,
+        plan: Plan,
+        *,
+        desired: DesiredStatus,
+        ready: Ready | None,
+        timeout_s: float,
     ) -> Compute:
-        """Do what the plan asks of an existing pod, and wait until it is what was wanted. Raises NotFound when it vanished."""
-        provider = opened.provider
+        """Do what the plan asks of an existing pod, and wait until it is what was wanted. Raises NotFound when it vanished.
+
+        A pod that is to be stopped is not started on the way; one that is to run and does not, because an earlier restart
+        failed half-way, is started.
+        """
         self.stop.check_begin()
+        begins = desired == "running" and (plan.restart or plan.power == "start")
         try:
-            pod: Compute = await provider.get_compute(ident)
-            if plan.spec_changes:
-                pod = await provider.update_compute(ident, spec, restart=plan.restart and plan.power != "start")
-            elif plan.restart and pod.status in ("running", "provisioning") and plan.power is None:
-                await provider.stop(ident)
-                await provider.start(ident)
-            if plan.power == "stop":
-                await provider.stop(ident)
-            elif plan.power == "start":
-                await provider.start(ident)
-            pod = await provider.get_compute(ident)
+            await self._change_pod(opened, ident, spec, plan, begins=begins)
+            pod: Compute = await opened.provider.get_compute(ident)
         finally:
             opened.wrote()
-        if plan.power == "start" or plan.restart:
+        if begins:
             pod = await Readiness(self, opened, ready, timeout_s).wait_explained(pod)
         return pod
+
+    async def _change_pod(self, opened: Opened, ident: str, spec: ComputeSpec, plan: Plan, *, begins: bool) -> None:
+        provider = opened.provider
+        pod: Compute = await provider.get_compute(ident)
+        if pod.status == "terminated":
+            raise NotFound(f"pod {ident} is terminated", provider=provider.name, operation="update")
+        runs = pod.status in ("running", "provisioning")
+        again = begins and runs and plan.restart
+        if plan.power == "stop":
+            await provider.stop(ident)
+        if plan.spec_changes:
+            await provider.update_compute(ident, spec, restart=again)
+        elif again:
+            await provider.stop(ident)
+            await provider.start(ident)
+        if begins and not runs and hasattr(provider, ABILITIES["stop"][1]):
+            await provider.start(ident)
 
     def unclosed(self) -> list[Intent]:
         """All creations that were begun and are not known to be known."""

@@ -15,8 +15,10 @@ The numbered steps are the places at which fault campaigns kill us::
 from __future__ import annotations
 
 import hashlib
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pulumi_atlas import failpoints, processes
@@ -26,7 +28,7 @@ from pulumi_atlas.client.intents import Intent, IntentBook
 from pulumi_atlas.client.kinds import Kind
 from pulumi_atlas.client.opened import Opened
 from pulumi_atlas.client.stop import Stop
-from pulumi_atlas.errors import AtlasError, Conflict, Interrupted, NotFound, UnknownOutcome
+from pulumi_atlas.errors import AtlasError, Conflict, Interrupted, NotFound, ProviderFailure, UnknownOutcome
 from pulumi_atlas.ids import Tag
 from pulumi_atlas.models import Compute, ObservedEndpoint, ObservedVolume
 from pulumi_atlas.rules import ownership
@@ -119,6 +121,10 @@ class Creator:
                 return await self._look_for(work, error)
             self._book.close(intent.birth)  # the contract: nothing was rented
             raise
+        except Exception as error:
+            broken = self._broken(error, work)  # outside the contract: it may have been rented
+            await self._undo(work, intent, broken)
+            raise broken from error
         finally:
             self._opened.wrote()
         return thing
@@ -149,7 +155,7 @@ class Creator:
     async def _usable(self, work: Creation[T], intent: Intent, thing: T) -> T:
         """Record its id, wait, and note that it is about to be handed over. What fails in that is removed again."""
         try:
-            intent = await beside(self._book.record_id, intent, thing.id)
+            intent = await beside(self._book.record_id, intent, self._id_of(thing))
             failpoints.reach("create.6")
             thing = await work.until_usable(thing)
             failpoints.reach("create.7")
@@ -158,15 +164,49 @@ class Creator:
         except Interrupted:
             raise
         except AtlasError as error:
-            better = await work.explain(thing, error) if work.explain else error
+            better = await self._explained(work, thing, error)
             await self._undo(work, intent, better)
             raise better from None
+        except Exception as error:
+            broken = self._broken(error, work)
+            await self._undo(work, intent, broken)
+            raise broken from error
+
+    def _id_of(self, thing: T) -> str:
+        ident = getattr(thing, "id", None)
+        if isinstance(ident, str) and ident:
+            return ident
+        raise ProviderFailure(
+            "the provider's answer holds no id", provider=self._opened.provider.name, operation="create"
+        )
+
+    async def _explained(self, work: Creation[T], thing: T, error: AtlasError) -> AtlasError:
+        if work.explain is None:
+            return error
+        try:
+            return await work.explain(thing, error)
+        except Exception:  # noqa: BLE001  # the explanation must not stand in the way of the removal
+            return error
+
+    def _broken(self, error: Exception, work: Creation[T]) -> AtlasError:
+        """A provider that raises what is not in its contract; the text may hold anything, so it is not shown."""
+        last = traceback.extract_tb(error.__traceback__)[-1:]
+        where = f" at {Path(last[0].filename).name}:{last[0].lineno}" if last else ""
+        return ProviderFailure(
+            f"{work.name}: the provider failed unexpectedly with {type(error).__name__}{where}",
+            provider=self._opened.provider.name,
+            operation="create",
+            hint="nothing was kept; please report this to the provider's author",
+        )
 
     async def _undo(self, work: Creation[T], intent: Intent, error: AtlasError) -> None:
         try:
             await self.remove_birth(work.kind, intent)
-        except AtlasError as trouble:
-            error.hint = f"it could not be removed ({trouble.kind}) and may cost money; {RECOVER}"
+        except Interrupted:
+            raise
+        except Exception as trouble:  # noqa: BLE001  # whatever it is: the intent stays open
+            kind = trouble.kind if isinstance(trouble, AtlasError) else type(trouble).__name__
+            error.hint = f"it could not be removed ({kind}) and may cost money; {RECOVER}"
 
     async def remove_birth(self, kind: Kind[Any], intent: Intent) -> bool:
         """Terminate what an intent stands for, confirm that it is gone, and close the intent. Whether there was anything.

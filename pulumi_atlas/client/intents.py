@@ -85,6 +85,12 @@ class IntentBook:
         self._write(noted)
         return noted
 
+    def withdraw(self, birth: Birth | str) -> None:
+        """Take an answer back: the caller did not get it after all, so the note is *open* again."""
+        intent = self.get(birth)
+        if intent is not None:
+            self._write(replace(intent, state="open"))
+
     def close(self, birth: Birth | str) -> bool:
         """Forget the note: the caller is known to know, or nothing is there. False when there was none.
 

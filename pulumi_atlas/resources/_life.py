@@ -58,6 +58,10 @@ class Life:
     def _failures(self, raw: Mapping[str, Any]) -> list[Failure]:
         raise NotImplementedError  # every subclass has one
 
+    def _refused(self, olds: Mapping[str, Any], raw: Mapping[str, Any]) -> list[Failure]:
+        """Changes of what exists that no provider can make. `olds`: its inputs, none when a new thing is made."""
+        return []
+
     def _plan(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Plan:
         raise NotImplementedError
 
@@ -78,17 +82,18 @@ class Life:
     # ---- what the engine calls
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        with scrubbed(self.kind.name, "check", news):
+        with scrubbed(self.kind.name, "check", news, _olds):
             _seen(_olds)
             raw = self._arguments(news)
             failures = [*_problems(news), *self._failures(raw)]
+            failures += self._refused(_olds, raw) if _olds and not failures else []
             filled: dict[str, Any] = {} if failures else self._with_defaults(raw)
             checked = {**news, **filled, **_marks(_olds, news)}
             told = _once(failures)
             return CheckResult(checked, [CheckFailure("", _wire.redact(str(f), news)) for f in told])
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        with scrubbed(self.kind.name, "diff", _news):
+        with scrubbed(self.kind.name, "diff", _news, _olds):
             _seen(_olds)
             plan = self._plan(_olds, self._arguments(_news))
             moved = _olds.get(_wire.PROVIDER_KEY) != _news.get(_wire.PROVIDER_KEY)
@@ -102,12 +107,17 @@ class Life:
             args = self._parsed(props)
             tag = Tag(props["birth"], Owner.parse(props["owner"]))
 
-            async def work() -> tuple[Any, str]:
-                opened = _process.core().open(args.provider, args.account)
-                return await self._make(opened, args, tag), await opened.identity()
+            async def work() -> CreateResult:
+                core = _process.core()
+                opened = core.open(args.provider, args.account)
+                thing, identity = await self._make(opened, args, tag), await opened.identity()
+                try:
+                    return CreateResult(thing.id, self._outs(props, thing, identity))
+                except Exception:
+                    await core.take_back(self.kind, opened, tag)  # the engine gets no answer, so it cannot know the thing
+                    raise
 
-            thing, identity = _process.run(work())
-            return CreateResult(thing.id, self._outs(props, thing, identity))
+            return _process.run(work())
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         with scrubbed(self.kind.name, "read", props):
@@ -124,13 +134,15 @@ class Life:
             if thing is None or getattr(thing, "status", "") == "terminated":
                 return ReadResult("", {})
             live = self._live(self._stored(props), thing)
+            if not props.get("birth"):
+                live.pop("env", None)  # not ours: what is secret in it, only its owner's program knows
             marks: dict[str, Any] = {mark: props[mark] for mark in ("birth", "owner") if mark in props}
             name: str = props.get("provider") or thing.provider
             inputs: dict[str, Any] = {"provider": name, **live, **marks}
             return ReadResult(id_, self._outs(inputs, thing, identity), inputs)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        with scrubbed(self.kind.name, "update", _news):
+        with scrubbed(self.kind.name, "update", _news, _olds):
             _seen(_olds)
             args = self._parsed(_news)
             plan = self._plan(_olds, self._arguments(_news))
@@ -232,14 +244,14 @@ def _age_s(props: Mapping[str, Any]) -> float | None:
 
 
 @contextlib.contextmanager
-def scrubbed(kind: str, operation: str, props: Mapping[str, Any]) -> Iterator[None]:
+def scrubbed(kind: str, operation: str, *props: Mapping[str, Any]) -> Iterator[None]:
     """Everything that goes wrong leaves as one line that holds no secret; `busy` keeps the process alive meanwhile."""
     _process.enter()
     with _process.busy():
         try:
             yield
         except AtlasError as error:
-            raise EngineError(_wire.redact(_advice(error).one_line(), props)) from None
+            raise EngineError(_wire.redact(_advice(error).one_line(), *props)) from None
         except Exception as error:  # noqa: BLE001  # whatever it is, its traceback may hold secrets
             raise EngineError(_unexpected(kind, operation, error)) from None
 

@@ -15,7 +15,7 @@ from pulumi_atlas.providers import registry
 from pulumi_atlas.providers.contract import ABILITIES
 from pulumi_atlas.resources import _outputs, _process, _wire
 from pulumi_atlas.resources._life import Life
-from pulumi_atlas.rules.diff import PLACEMENT, Plan, plan_pod, same_meaning
+from pulumi_atlas.rules.diff import PLACEMENT, Plan, ended_well, plan_pod, same_meaning
 
 __all__ = ["PodLife"]
 
@@ -48,13 +48,19 @@ class PodLife(Life):
 
     async def _change(self, opened: Opened, ident: str, args: PodArgs, plan: Plan) -> Compute:
         return await _process.core().update_pod(
-            opened, ident, args.spec(), plan, ready=args.ready, timeout_s=args.timeouts.update_s
+            opened,
+            ident,
+            args.spec(),
+            plan,
+            desired=args.desired_status,
+            ready=args.ready,
+            timeout_s=args.timeouts.update_s,
         )
 
     def _live(self, props: Mapping[str, Any], thing: Compute) -> dict[str, Any]:
         live = dict(props)
         wanted = props.get("desired_status") or "running"
-        live["desired_status"] = _live_power(str(wanted), thing.status)
+        live["desired_status"] = _live_power(str(wanted), thing, props.get("on_exit"))
         if thing.spec is None:
             return live
         shown = thing.spec.model_dump(mode="json")
@@ -73,10 +79,10 @@ class PodLife(Life):
         }
 
 
-def _live_power(wanted: str, status: str) -> str:
+def _live_power(wanted: str, pod: Compute, on_exit: str | None) -> str:
     """`desired_status` as it is in truth: a command that ended well is no drift, one that failed is."""
-    if status in ("running", "provisioning"):
+    if pod.status in ("running", "provisioning"):
         return "running"
-    if status == "finished" or wanted == "stopped":
+    if wanted == "stopped" or ended_well(pod.status, pod.exit_code, on_exit):
         return wanted
-    return status
+    return pod.status

@@ -33,6 +33,16 @@ class VolumeLife(Life):
         provider = registry.load(str(olds.get("provider") or news.get("provider")))
         return plan_volume(olds, news, getattr(provider, "volume_changes", {}))
 
+    def _refused(self, olds: Mapping[str, Any], raw: Mapping[str, Any]) -> list[Failure]:
+        """Shrinking, which no provider does: said at preview, and not when half of the run is done."""
+        has, wanted = olds.get("size_gb"), raw.get("size_gb")
+        if not isinstance(has, int | float) or not isinstance(wanted, int | float) or wanted >= has:
+            return []
+        if self._plan(olds, raw).replaces:
+            return []
+        hint = f"keep size_gb={has:g}, or make another volume and copy what you need"
+        return [Failure("size_gb", f"cannot shrink from {has:g} to {wanted:g}", hint)]
+
     async def _make(self, opened: Opened, args: VolumeArgs, tag: Tag) -> ObservedVolume:
         return await _process.core().create_volume(opened, args.spec(), tag, timeout_s=args.timeouts.create_s)
 

@@ -68,12 +68,17 @@ def _port(value: Any) -> Any:
         return value
 
 
-def redact(text: str, props: Mapping[str, Any]) -> str:
-    """The text without any value of the resource's environment: that is where secrets are."""
-    env = props.get("env")
-    for value in env.values() if isinstance(env, Mapping) else ():
-        if isinstance(value, str) and len(value) >= _SHORTEST_SECRET:
-            text = text.replace(value, "[secret]")
+def redact(text: str, *props: Mapping[str, Any]) -> str:
+    """The text without any value of the resource's environments, old and new: that is where secrets are.
+
+    Each line of a value counts as well: a log shows a private key line by line.
+    """
+    envs = [env for one in props if isinstance(env := one.get("env"), Mapping)]
+    values = [value for env in envs for value in env.values() if isinstance(value, str)]
+    parts = {part.strip() for value in values for part in (value, *value.splitlines())}
+    for part in sorted(parts, key=len, reverse=True):
+        if len(part) >= _SHORTEST_SECRET:
+            text = text.replace(part, "[secret]")
     return text
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 from pulumi_atlas.models import EndpointArgs, PodArgs, VolumeArgs
 from pulumi_atlas.rules.unknown import holds_unknown
 
-__all__ = ["PLACEMENT", "Plan", "Power", "plan_endpoint", "plan_pod", "plan_volume", "same_meaning"]
+__all__ = ["PLACEMENT", "Plan", "Power", "ended_well", "plan_endpoint", "plan_pod", "plan_volume", "same_meaning"]
 
 Power = Literal["start", "stop"]
 
@@ -50,7 +50,7 @@ class Plan:
 def plan_pod(old: Mapping[str, Any], new: Mapping[str, Any], table: Mapping[str, str], *, can_stop: bool) -> Plan:
     """`old`: the last outputs (arguments and observed values); `new`: checked inputs, unknowns allowed."""
     changed = _changed(PodArgs, old, new)
-    replaces = {name for name in changed if _asks_for_replacement(name, old, new, table)}
+    replaces = {name for name in changed if _asks_for_replacement(name, old, new, table, placement=PLACEMENT)}
     told = changed - replaces - _OURS - PLACEMENT
     restart = "trigger" in changed or any(table.get(name) == "restart" for name in told)
     power = _power(old, new, restart=restart)
@@ -90,14 +90,21 @@ def _plan_plain(
     return Plan(frozenset(changed), tuple(sorted(replaces)), bool(told), restart)
 
 
-def _asks_for_replacement(name: str, old: Mapping[str, Any], new: Mapping[str, Any], table: Mapping[str, str]) -> bool:
+def _asks_for_replacement(
+    name: str,
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    table: Mapping[str, str],
+    *,
+    placement: frozenset[str] = frozenset(),
+) -> bool:
     if name in _OURS:
         return False
     if holds_unknown(new.get(name)):
         return False  # it may turn out to be what it was
     if name in _IDENTITY:
         return True
-    if name in PLACEMENT and name not in table:
+    if name in placement and name not in table:
         return _violates(name, old, new)
     return table.get(name, "replace") == "replace"
 
@@ -113,7 +120,8 @@ def _violates(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool
     if name == "max_cost_per_hour":
         costs = old.get("cost_per_hour")
         return wanted is not None and costs is not None and costs > wanted
-    return wanted not in (None, "any") and old.get("observed_cloud_type", wanted) != wanted
+    has = old.get("cloud_type") or "any"  # "any": it may well be there already
+    return wanted not in (None, "any") and has not in ("any", wanted)
 
 
 def _power(old: Mapping[str, Any], new: Mapping[str, Any], *, restart: bool) -> Power | None:
@@ -122,9 +130,14 @@ def _power(old: Mapping[str, Any], new: Mapping[str, Any], *, restart: bool) -> 
         return None
     if wanted == "stopped":
         return "stop" if status in ("running", "provisioning") else None
-    if status in ("stopped", "failed") or (status == "finished" and restart):
-        return "start"
-    return None
+    if ended_well(str(status), old.get("exit_code"), old.get("on_exit")) and old.get("desired_status") != "stopped":
+        return "start" if restart else None
+    return "start" if status in ("stopped", "failed") else None
+
+
+def ended_well(status: str, exit_code: Any, on_exit: Any) -> bool:
+    """Whether a pod's command has ended by itself with success: then it runs again only when that is asked for."""
+    return status == "finished" or (status == "stopped" and on_exit == "stop" and exit_code == 0)
 
 
 def same_meaning(model: type[BaseModel], name: str, left: Any, right: Any) -> bool:

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
 import pytest
-from hypothesis import Phase, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pulumi_atlas.models import EndpointArgs, PodArgs, VolumeArgs
-from pulumi_atlas.providers.mock import World
-from pulumi_atlas.resources.endpoint import _EndpointProvider
-from pulumi_atlas.resources.fresh import fresh_process
-from pulumi_atlas.resources.pod import _PodProvider
-from pulumi_atlas.resources.volume import _VolumeProvider
+from pulumi_atlas.models import PodArgs
+from pulumi_atlas.providers.mock import MockProvider, World
 from pulumi_atlas.rules.diff import same_meaning
 from pulumi_atlas.testing import strategies
+from tests.properties._engine import CLASSES, Engine, cloud
 
-CLASSES = {
-    "pod": (_PodProvider, PodArgs, strategies.raw_pods),
-    "volume": (_VolumeProvider, VolumeArgs, strategies.raw_volumes),
-    "endpoint": (_EndpointProvider, EndpointArgs, strategies.raw_endpoints),
-}
+PLAIN = {"pod": strategies.raw_pods, "volume": strategies.raw_volumes, "endpoint": strategies.raw_endpoints}
 
 #: Arguments that the shared strategies leave out.
 MORE: dict[str, st.SearchStrategy[dict[str, Any]]] = {
@@ -49,79 +38,6 @@ MORE: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         },
     ),
 }
-
-
-@dataclass
-class Stored:
-    """A resource as the engine keeps it."""
-
-    ident: str
-    inputs: dict[str, Any]
-    outputs: dict[str, Any]
-
-
-class Engine:
-    """Asks a provider class what the real engine asks it, in its order, with its wire between."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind, (made, self.model, _) = kind, CLASSES[kind]
-        self.provider = made()
-
-    def check(self, stored: Stored | None, raw: Mapping[str, Any]) -> dict[str, Any]:
-        name = raw.get("name", "x")
-        given = wire({"name": name, **raw, "owner": f"stack:5e1:{self.kind}::{name}", "birth": None, "__provider": "P"})
-        result = self.provider.check(dict(stored.inputs) if stored else {}, given)
-        assert not result.failures, [failure.reason for failure in result.failures]
-        return wire(result.inputs)
-
-    def diff(self, stored: Stored, inputs: Mapping[str, Any]) -> Any:
-        return self.provider.diff(stored.ident, {**stored.outputs, "__provider": "P"}, dict(inputs))
-
-    def create(self, inputs: dict[str, Any]) -> Stored:
-        made = self.provider.create(dict(inputs))
-        return Stored(str(made.id), inputs, wire(made.outs))
-
-    def update(self, stored: Stored, inputs: dict[str, Any]) -> Stored:
-        outs = self.provider.update(stored.ident, {**stored.outputs, "__provider": "P"}, dict(inputs)).outs
-        return Stored(stored.ident, inputs, wire(outs))
-
-    def refresh(self, stored: Stored) -> Stored:
-        read = self.provider.read(stored.ident, dict(stored.outputs))
-        assert read.id == stored.ident, "it is there"
-        return Stored(stored.ident, wire({**read.inputs, "__provider": "P"}), wire(read.outs))
-
-    def unchanged(self, stored: Stored, raw: Mapping[str, Any]) -> bool:
-        """Whether an `up` of the same program would leave it alone."""
-        return self.diff(stored, self.check(stored, raw)).changes is False
-
-    def same_inputs(self, left: Stored, right: Stored) -> bool:
-        names = self.model.model_fields
-        return all(same_meaning(self.model, n, left.inputs.get(n), right.inputs.get(n)) for n in names)
-
-
-def wire(value: Any) -> Any:
-    """As it arrives at the other end: numbers are floats, nulls of a mapping's top stay, tuples are lists."""
-    if isinstance(value, bool) or not isinstance(value, int | list | tuple | Mapping):
-        return value
-    if isinstance(value, int):
-        return float(value)
-    if isinstance(value, Mapping):
-        return {key: wire(inner) for key, inner in value.items()}
-    return [wire(inner) for inner in value]
-
-
-@contextlib.contextmanager
-def cloud() -> Iterator[World]:
-    """A mock world in a file of its own, whose time stands still, and a provider process of its own."""
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        file = Path(folder) / "world.json"
-        patch.setenv("ATLAS_MOCK_FILE", str(file))
-        patch.setenv("ATLAS_STATE_DIR", str(Path(folder) / "state"))
-        patch.setenv("ATLAS_MOCK_PROVISION_S", "0")
-        world = World.open(file)
-        world.freeze()
-        with fresh_process():
-            yield world
 
 
 def mounted(raw: Mapping[str, Any], many: Mapping[str, str]) -> dict[str, Any]:
@@ -146,7 +62,7 @@ def possible(raw: Mapping[str, Any]) -> bool:
 
 
 def arguments(kind: str) -> st.SearchStrategy[dict[str, Any]]:
-    plain = CLASSES[kind][2]("mock")
+    plain = PLAIN[kind]("mock")
     return st.builds(lambda raw, more: {**raw, **more}, plain, MORE[kind]).map(within_reach).filter(possible)
 
 
@@ -155,11 +71,11 @@ def within_reach(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-@settings(max_examples=25, phases=[Phase.generate])
+@settings(max_examples=30)
 @given(data=st.data())
 def test_what_was_just_made_shows_no_difference(kind: str, data: st.DataObject) -> None:
     raw = data.draw(arguments(kind), label="arguments")
-    with cloud() as world:
+    with cloud():
         raw = mounted(raw, some_volumes() if raw.get("volumes") else {})
         engine = Engine(kind)
         stored = engine.create(engine.check(None, raw))
@@ -174,7 +90,7 @@ def test_what_was_just_made_shows_no_difference(kind: str, data: st.DataObject) 
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-@settings(max_examples=25, phases=[Phase.generate])
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_change_does_what_was_shown(kind: str, data: st.DataObject) -> None:
     """Any arguments to any others: an update succeeds, keeps the id, and leaves nothing to be done."""
@@ -211,8 +127,6 @@ def test_a_change_does_what_was_shown(kind: str, data: st.DataObject) -> None:
 def assert_restarted_only_for_a_reason(
     world: World, ident: str, before: int, raw: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> None:
-    from pulumi_atlas.providers.mock import MockProvider
-
     pod = world.pods[ident]
     table = MockProvider.compute_changes
     different = {
@@ -225,12 +139,12 @@ def assert_restarted_only_for_a_reason(
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-@settings(max_examples=25, phases=[Phase.generate])
+@settings(max_examples=30)
 @given(data=st.data())
 def test_what_is_not_known_yet_never_replaces(kind: str, data: st.DataObject) -> None:
     raw = data.draw(arguments(kind), label="arguments")
     hidden = data.draw(st.sets(st.sampled_from(sorted(raw))), label="hidden") - {"provider"}
-    with cloud() as world:
+    with cloud():
         raw = mounted(raw, some_volumes() if raw.get("volumes") else {})
         engine = Engine(kind)
         stored = engine.create(engine.check(None, raw))

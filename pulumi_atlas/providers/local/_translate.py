@@ -197,14 +197,14 @@ def status_of(record: Mapping[str, Any], sight: Sight) -> tuple[ComputeStatus, s
     if record["phase"] == "restarting" and sight.writer_alive:
         return "provisioning", "it is being restarted", None
     if record["desired"] == "stopped":
-        return "stopped", "", code
+        by_itself = note is not None and note.get("reason") != "terminated"
+        return "stopped", "", code if by_itself else None
     if note is None:
         return "failed", _unnoted_end(record, sight), None
     reason = str(note.get("reason") or "")
     if reason == "max_lifetime_s":
         lifetime = record["spec"].get("max_lifetime_s")
-        ended: ComputeStatus = "stopped" if record["spec"].get("on_exit") == "stop" else "finished"
-        return ended, f"it reached max_lifetime_s ({lifetime:g} s)" if lifetime else "it reached max_lifetime_s", code
+        return "finished", f"it reached max_lifetime_s ({lifetime:g} s)" if lifetime else "it reached max_lifetime_s", code
     if record["spec"].get("on_exit") == "stop":
         return "stopped", "its command ended" if code == 0 else _bad_end(code, reason), code
     return ("finished", "", 0) if code == 0 else ("failed", _bad_end(code, reason), code)

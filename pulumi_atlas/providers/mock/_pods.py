@@ -44,7 +44,7 @@ REGION = "mock-1"
 _NEVER = 1e15
 
 #: What an existing pod cannot become: these need another one.
-_FIXED = ("cloud_type", "container_disk_gb", "gpu_count", "spot", "volume_gb", "volumes")
+_FIXED = ("container_disk_gb", "gpu_count", "spot", "volume_gb", "volumes")
 
 
 @dataclass(frozen=True)

@@ -265,8 +265,10 @@ def test_on_exit_restart_starts_the_command_again(world: Any, until: Any) -> Non
     assert world.members(pod) == []
 
 
-def test_max_lifetime_finishes_a_pod(world: Any) -> None:
-    pod = world.becomes(world.create(*FOREVER, max_lifetime_s=0.2), "finished")
+@pytest.mark.parametrize("on_exit", ["keep", "stop"])
+def test_max_lifetime_finishes_a_pod(world: Any, on_exit: str) -> None:
+    """With `on_exit="stop"` too: a pod that shows itself as stopped would be started again."""
+    pod = world.becomes(world.create(*FOREVER, max_lifetime_s=0.2, on_exit=on_exit), "finished")
     assert "max_lifetime_s" in pod.reason
     assert world.members(pod) == []
 

@@ -53,7 +53,7 @@ def test_stop_kills_what_does_not_listen_once_its_grace_is_over(world: Any) -> N
     world.says(pod, "ready")
     world.stop(pod)
     seen = world.get(pod)
-    assert (seen.status, seen.exit_code) == ("stopped", -9)
+    assert (seen.status, seen.exit_code, world.members(pod)) == ("stopped", None, [])
 
 
 def test_stop_ends_children_that_made_a_session_of_their_own(world: Any) -> None:
