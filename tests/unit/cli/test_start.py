@@ -15,6 +15,8 @@ import pytest
 
 import pulumi_atlas
 
+pytestmark = pytest.mark.slow  # real processes; not part of `make check`
+
 Atlas = Callable[..., Any]
 
 HEAVY = ("pulumi", "grpc", "httpx", "rich", "yaml", "psutil", "starlette", "asyncio")
@@ -23,8 +25,6 @@ HEAVY_OF_OURS = ("pulumi_atlas.models", "pulumi_atlas.client", "pulumi_atlas.pro
 LOADED = """
 import json, sys
 from pulumi_atlas.cli._main import run
-
-pytestmark = pytest.mark.slow  # real processes; not part of `make check`
 code = run(sys.argv[1:])
 sys.stderr.write(json.dumps(sorted(sys.modules)))
 sys.exit(code)
