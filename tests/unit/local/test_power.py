@@ -53,7 +53,8 @@ def test_stop_kills_what_does_not_listen_once_its_grace_is_over(world: Any) -> N
     world.says(pod, "ready")
     world.stop(pod)
     seen = world.get(pod)
-    assert (seen.status, seen.exit_code, world.members(pod)) == ("stopped", None, [])
+    assert (seen.status, world.members(pod)) == ("stopped", [])
+    assert seen.exit_code in (None, -9)  # the process above it may be killed before it can note the end
 
 
 def test_stop_ends_children_that_made_a_session_of_their_own(world: Any) -> None:
