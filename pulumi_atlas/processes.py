@@ -80,8 +80,13 @@ def identify(pid: int) -> ProcessIdentity | None:
 
 
 def me() -> ProcessIdentity:
-    """The calling process. Not cached: it changes with a fork."""
-    found = identify(os.getpid())
+    """The calling process: another one after a fork."""
+    return _me(os.getpid())
+
+
+@functools.cache
+def _me(pid: int) -> ProcessIdentity:
+    found = identify(pid)
     if found is None:
         raise RuntimeError("this process cannot see itself; is /proc mounted?")
     return found

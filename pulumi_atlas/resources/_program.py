@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Awaitable, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
@@ -14,9 +15,17 @@ from pulumi_atlas import config
 from pulumi_atlas.errors import AtlasError, Failure
 from pulumi_atlas.resources.stack import stack_of_program
 
-__all__ = ["inputs_of", "owner_of"]
+__all__ = ["inputs_of", "owner_of", "real_types"]
+
+C = TypeVar("C", bound=type[pulumi.Resource])
 
 _TYPE_PREFIX = "pulumi-python:dynamic/"
+
+
+def real_types(cls: C) -> C:
+    """Evaluates the annotations of the outputs once: as text, pulumi would compile each of them anew for every resource."""
+    cls.__annotations__ = inspect.get_annotations(cls, eval_str=True)
+    return cls
 
 
 def inputs_of(
@@ -29,8 +38,8 @@ def inputs_of(
     rows = [{"path": f.path, "message": f.message, "hint": f.hint} for f in problems]
     properties: dict[str, Any] = dict.fromkeys(outputs)
     properties |= {key: _plain(value) for key, value in given.items() if value is not None}
-    properties |= {"name": name, "provider": provider, "owner": owner_of(name, kind, opts), "birth": None}
-    return {**properties, "problems": rows or None}
+    properties |= {"name": name, "provider": provider, "owner": owner_of(name, kind, opts)}
+    return {**properties, "problems": rows} if rows else properties
 
 
 def owner_of(name: str, kind: str, opts: pulumi.ResourceOptions | None) -> pulumi.Output[str]:

@@ -9,7 +9,7 @@ import pulumi
 from pulumi.dynamic import Resource
 
 from pulumi_atlas.resources import _outputs
-from pulumi_atlas.resources._program import inputs_of
+from pulumi_atlas.resources._program import inputs_of, real_types
 from pulumi_atlas.resources._shell import Shell
 
 if TYPE_CHECKING:  # the models cost a program more than all the rest
@@ -24,6 +24,7 @@ class _EndpointProvider(Shell):
     life = "pulumi_atlas.resources._endpoint_life:EndpointLife"
 
 
+@real_types
 class Endpoint(Resource, module="atlas", name="Endpoint"):
     """A queue of jobs with workers that come and go; RunPod's job API on every provider.
 

@@ -9,7 +9,7 @@ import pulumi
 from pulumi.dynamic import Resource
 
 from pulumi_atlas.resources import _outputs
-from pulumi_atlas.resources._program import inputs_of
+from pulumi_atlas.resources._program import inputs_of, real_types
 from pulumi_atlas.resources._shell import Shell
 
 if TYPE_CHECKING:  # the models cost a program more than all the rest
@@ -24,6 +24,7 @@ class _PodProvider(Shell):
     life = "pulumi_atlas.resources._pod_life:PodLife"
 
 
+@real_types
 class Pod(Resource, module="atlas", name="Pod"):
     """A rented (or, with `local`, a started) machine that runs one command.
 
@@ -157,7 +158,8 @@ class Pod(Resource, module="atlas", name="Pod"):
         super().__init__(
             _PodProvider(), resource_name, inputs_of(resource_name, "atlas:Pod", given, _outputs.POD, opts), opts
         )
-        self.urls = _urls(self.id, ports, given["provider"] or self.provider, self.urls)
+        if ports is not None:
+            self.urls = _urls(self.id, ports, given["provider"] or self.provider, self.urls)
 
     @classmethod
     def get(

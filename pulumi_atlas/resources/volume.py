@@ -9,7 +9,7 @@ import pulumi
 from pulumi.dynamic import Resource
 
 from pulumi_atlas.resources import _outputs
-from pulumi_atlas.resources._program import inputs_of
+from pulumi_atlas.resources._program import inputs_of, real_types
 from pulumi_atlas.resources._shell import Shell
 
 if TYPE_CHECKING:  # the models cost a program more than all the rest
@@ -24,6 +24,7 @@ class _VolumeProvider(Shell):
     life = "pulumi_atlas.resources._volume_life:VolumeLife"
 
 
+@real_types
 class Volume(Resource, module="atlas", name="Volume"):
     """Storage that outlives the pods that mount it.
 
