@@ -17,7 +17,7 @@ from pulumi_atlas.client.intents import Intent, IntentBook
 from pulumi_atlas.client.kinds import Kind, require
 from pulumi_atlas.client.opened import Opened
 from pulumi_atlas.client.stop import Stop
-from pulumi_atlas.errors import NotFound, TimedOut
+from pulumi_atlas.errors import NotFound, ProviderFailure, TimedOut
 from pulumi_atlas.ids import Tag
 from pulumi_atlas.models import (
     Compute,
@@ -63,6 +63,7 @@ class Core:
         self.stop = stop or Stop()
         self.say = say or (lambda line: None)
         self.book = IntentBook(self.settings.state_dir)
+        self.known: set[str] = set()  # births that the caller has shown to be in its state
         self._opened: dict[tuple[str, str | None, str | None], Opened] = {}
 
     def choose(self, provider: str | None, account: str | None = None) -> str:
@@ -91,7 +92,7 @@ class Core:
 
     def creator(self, opened: Opened) -> Creator:
         """The maker of things for one opened provider."""
-        return Creator(opened, self.book, self.clock, self.stop)
+        return Creator(opened, self.book, self.clock, self.stop, say=self.say, known=self.known)
 
     async def create_pod(
         self,
@@ -155,6 +156,10 @@ class Core:
                                provider=opened.provider.name, operation="create")  # fmt: skip
             await self.stop.wait(self.clock, min(2.0, 0.1 * 1.5**attempt))
             thing, attempt = await kind.get(opened.provider, thing.id), attempt + 1
+        if thing.status == "failed":
+            why = getattr(thing, "reason", "") or "the provider does not say why"
+            text = f"{kind.name} {thing.name or thing.id} failed before it was usable: {why}"
+            raise ProviderFailure(text, provider=opened.provider.name, operation="create")
         return thing
 
     async def take_back(self, kind: Kind[Any], opened: Opened, tag: Tag) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -63,8 +63,19 @@ class Creation(Generic[T]):
 class Creator:
     """Runs creations for one opened provider."""
 
-    def __init__(self, opened: Opened, book: IntentBook, clock: Clock, stop: Stop) -> None:
+    def __init__(
+        self,
+        opened: Opened,
+        book: IntentBook,
+        clock: Clock,
+        stop: Stop,
+        *,
+        say: Callable[[str], None] = lambda line: None,
+        known: Collection[str] = (),
+    ) -> None:
+        """`known`: births that the caller's state holds; other things of the same owner are told of by `say`."""
         self._opened, self._book, self._clock, self._stop = opened, book, clock, stop
+        self._say, self._known = say, known
 
     async def create(self, work: Creation[T]) -> T:
         """Make it, wait until it is usable, and leave its intent *answered*.
@@ -75,6 +86,7 @@ class Creator:
         failpoints.reach("create.1")
         self._stop.check_begin()
         await self._settle_earlier(work)
+        await self._tell_of_others(work)
         intent = await beside(self._book.open, await self._note(work))
         failpoints.reach("create.2")
         thing = await self._rent(work, intent)
@@ -110,6 +122,32 @@ class Creator:
             if verdict == "refuse":
                 raise Conflict(_refusal(work, intent), provider=intent.provider, operation="create", hint=RECOVER)
             await self.remove_birth(work.kind, intent)
+
+    async def _tell_of_others(self, work: Creation[T]) -> None:
+        """Say what the same declared thing was before, where the state has lost it: it is paid for, and nobody else tells.
+
+        It is never touched: under a forced replacement it may be the very thing that is to be replaced.
+        """
+        if work.tag.owner.kind != "stack":
+            return
+        try:
+            listing = await self._opened.earlier(work.kind)
+            others = [thing for thing in listing if self._is_lost(thing, work)]
+        except Exception:  # noqa: BLE001  # it was only for this line
+            return
+        for thing in others:
+            verb = "terminate" if work.kind.name == "pod" else "delete"
+            noun = {"pod": "compute", "volume": "volumes", "endpoint": "endpoints"}[work.kind.name]
+            command = f"atlas {noun} {verb} {thing.id} --provider {self._opened.provider.name}"
+            self._say(
+                f"{work.name}: an earlier {work.kind.name} of it, {thing.id}, is there too."
+                f" A forced replacement deletes it now; otherwise the state has lost it: `{command}`"
+            )
+
+    def _is_lost(self, thing: T, work: Creation[T]) -> bool:
+        same = thing.owner is not None and thing.owner.same_thing(work.tag.owner)
+        gone = getattr(thing, "status", "") == "terminated"
+        return same and not gone and thing.birth != work.tag.birth and thing.birth not in self._known
 
     async def _rent(self, work: Creation[T], intent: Intent) -> T:
         try:

@@ -10,7 +10,7 @@ from pulumi_atlas.client._inventory import Inventory
 from pulumi_atlas.client.intents import KindName
 from pulumi_atlas.client.kinds import KINDS, Kind
 from pulumi_atlas.errors import WrongAccount
-from pulumi_atlas.models import PodArgs
+from pulumi_atlas.models import Listing, PodArgs
 from pulumi_atlas.providers.contract import Provider
 from pulumi_atlas.rules.clock import Clock
 from pulumi_atlas.rules.validation import Traits
@@ -29,10 +29,17 @@ class Opened:
         self._inventories: dict[KindName, Inventory[Any]] = {
             name: Inventory(provider, kind, clock) for name, kind in KINDS.items()
         }
+        self._earlier: dict[KindName, asyncio.Task[Listing[Any]]] = {}
 
     def inventory(self, kind: Kind[Any]) -> Inventory[Any]:
         """The shared inventory of one kind of thing."""
         return self._inventories[kind.name]
+
+    async def earlier(self, kind: Kind[Any]) -> Listing[Any]:
+        """What was there when this process first asked: one listing for all who want to know. The provider's errors pass."""
+        if kind.name not in self._earlier:
+            self._earlier[kind.name] = asyncio.ensure_future(self.inventory(kind).listing())
+        return await asyncio.shield(self._earlier[kind.name])
 
     def wrote(self) -> None:
         """Something of ours was changed: no listing from before may be used."""

@@ -163,6 +163,7 @@ class Life:
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         with scrubbed(self.kind.name, "delete", _props):
+            _process.core().known.add(str(_props.get("birth")))
 
             async def work() -> None:
                 core = _process.core()
@@ -207,7 +208,9 @@ def _seen(olds: Mapping[str, Any]) -> None:
     """The engine shows a birth in its state, so the intent of that birth has done its work."""
     birth = olds.get("birth")
     if isinstance(birth, str) and birth:
-        book = _process.core().book
+        core = _process.core()
+        core.known.add(birth)
+        book = core.book
         if book.is_noted(birth):
             book.close(birth)
 

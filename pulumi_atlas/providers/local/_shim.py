@@ -332,7 +332,7 @@ class Shim:
                 os.kill(pid, signal.SIGTERM)
         until = self.kill_at if self.kill_at is not None else now() + min(self.grace(), _LEFTOVER_GRACE_S)
         give_up = max(until, now()) + 5.0
-        while self.reap() and now() < give_up:
+        while self.reap() and (descendants() or not self.adopts) and now() < give_up:
             if now() >= until:
                 self.kill_all()
             self.turn(0.02)
@@ -391,9 +391,21 @@ def descendants(*, others: bool = False) -> list[int]:
             continue
         fields = text[text.rindex(b")") + 2 :].split()
         in_group = int(fields[2]) == group
-        if (int(fields[1]) == me and not in_group) or (in_group and not others):
+        is_orphan = int(fields[1]) == me and not in_group and not belongs_elsewhere(name)
+        if is_orphan or (in_group and not others):
             found.append(int(name))
     return found
+
+
+def belongs_elsewhere(pid: str) -> bool:
+    """Whether it is the process above another pod, or an endpoint's: the command has made it, and it outlives the command."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            variables = file.read().split(b"\0")
+    except OSError:
+        return False
+    births = [one for one in variables if one.startswith(b"ATLAS_BIRTH=")]
+    return bool(births) and births != [b"ATLAS_BIRTH=" + os.fsencode(os.environ.get("ATLAS_BIRTH", ""))]
 
 
 def main() -> None:

@@ -220,6 +220,27 @@ def test_a_group_killed_behind_our_back_is_failed(world: Any) -> None:
     assert (pod.exit_code, pod.reason) == (None, "its processes were killed")
 
 
+@pytest.mark.parametrize("end", ["by itself", "stop"])
+def test_a_pod_that_was_started_by_another_pods_command_outlives_it(world: Any, end: str) -> None:
+    """A runner that is itself a local pod rents pods for others."""
+    code = f"""
+import sys, time
+from pulumi_atlas import Atlas
+made = Atlas("local", environ={{"ATLAS_LOCAL_DIR": {str(world.root)!r}, "HOME": "/nonexistent"}}).spawn_compute(
+    command=["sleep", "1000"])
+print("made", flush=True)
+{"" if end == "by itself" else "time.sleep(1000)"}
+"""
+    runner = world.python(code)
+    world.says(runner, "made")
+    if end == "stop":
+        world.stop(runner)
+    world.becomes(runner, "finished" if end == "by itself" else "stopped")
+    (inner,) = [pod for pod in world.list() if pod.id != runner.id]
+    world.births.append(inner.birth)
+    assert inner.status == "running"
+
+
 def test_a_command_does_not_outlive_the_process_above_it(world: Any, until: Any) -> None:
     pod = world.create(*FOREVER)
     os.kill(pod.raw["shim_pid"], signal.SIGKILL)

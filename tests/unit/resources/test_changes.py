@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pulumi_atlas.providers.mock import World
+from pulumi_atlas.resources.fresh import fresh_process
 from tests.properties._engine import Engine, cloud
 
 POD: dict[str, Any] = {"provider": "mock", "command": ["serve"], "timeouts": {"update_s": 0.5}}
@@ -111,3 +112,28 @@ def test_a_volume_that_would_shrink_is_refused_at_preview(world: World) -> None:
     assert "size_gb: cannot shrink from 20 to 10" in failure.reason
     elsewhere = {"provider": "mock", "size_gb": 10, "region": "elsewhere"}
     assert engine.diff(stored, engine.check(stored, elsewhere)).replaces == ["region"]
+
+
+def test_what_the_state_has_lost_is_told_of_when_it_is_made_again(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After `pulumi state delete`: the old pod costs money, and nobody else will say so."""
+    engine = Engine("pod")
+    lost = engine.made(POD)
+    engine.refresh(lost)  # so that its note is closed
+    capsys.readouterr()
+    with fresh_process():
+        made = Engine("pod").made(POD)
+    assert f"`atlas compute terminate {lost.ident} --provider mock`" in capsys.readouterr().out
+    assert set(world.pods) == {lost.ident, made.ident}
+
+
+def test_a_replacement_says_nothing_of_what_it_replaces(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    engine = Engine("pod")
+    stored = engine.made(POD)
+    with fresh_process():
+        engine = Engine("pod")
+        assert engine.diff(stored, engine.check(stored, {**POD, "gpu_count": 2})).replaces
+        engine.made({**POD, "gpu_count": 2})
+    assert "atlas compute" not in capsys.readouterr().out
+    assert len(world.pods) == 2

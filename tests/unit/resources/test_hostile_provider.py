@@ -9,7 +9,14 @@ import pytest
 
 from pulumi_atlas.client import IntentBook
 from pulumi_atlas.ids import Tag
-from pulumi_atlas.models import Compute, ComputeSpec
+from pulumi_atlas.models import (
+    Compute,
+    ComputeSpec,
+    EndpointSpec,
+    ObservedEndpoint,
+    ObservedVolume,
+    VolumeSpec,
+)
 from pulumi_atlas.providers import registry
 from pulumi_atlas.providers.mock import MockProvider, World
 from pulumi_atlas.resources import _process
@@ -64,6 +71,17 @@ class GivesGarbage(MockProvider):
         return (await super().create_compute(spec, tag)).model_copy(update={"status": "running", "ports": 7})
 
 
+class FailsToStart(MockProvider):
+    """The endpoint and the volume are there, cost money, and will never be of use."""
+
+    async def create_endpoint(self, spec: EndpointSpec, tag: Tag) -> ObservedEndpoint:
+        made = await super().create_endpoint(spec, tag)
+        return made.model_copy(update={"status": "failed", "reason": "no such image"})
+
+    async def create_volume(self, spec: VolumeSpec, tag: Tag) -> ObservedVolume:
+        return (await super().create_volume(spec, tag)).model_copy(update={"status": "failed"})
+
+
 class CannotList(FailsAfterRenting):
     async def list_compute(self, filters: Any) -> Any:
         raise TypeError("hunter22")
@@ -79,6 +97,15 @@ def test_what_was_rented_before_the_provider_broke_is_removed(
     assert "hunter22" not in str(caught.value)
     assert world.pods == {}
     assert notes() == []
+
+
+@pytest.mark.parametrize("kind", ["endpoint", "volume"])
+def test_what_failed_before_it_was_usable_is_removed(world: World, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    serve_by(monkeypatch, FailsToStart)
+    raw = {"provider": "mock", **({"handler": "app:run"} if kind == "endpoint" else {"size_gb": 1})}
+    with pytest.raises(Exception, match=f"{kind} x failed before it was usable"):
+        Engine(kind).made(raw)
+    assert (world.endpoints, world.volumes, notes()) == ({}, {}, [])
 
 
 def test_what_cannot_be_removed_stays_noted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
