@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +43,7 @@ EngineError.__module__ = "builtins"  # the traceback module then prints the name
 EngineError.__qualname__ = "atlas"
 
 
-class Life:
+class Life(ABC):
     """What the engine may ask of one kind of resource. Subclasses say what is theirs in class attributes and `_…` methods."""
 
     kind: ClassVar[kinds.Kind[Any]]
@@ -55,29 +56,33 @@ class Life:
 
     # ---- what a kind of thing must say of itself
 
+    @abstractmethod
     def _failures(self, raw: Mapping[str, Any]) -> list[Failure]:
-        raise NotImplementedError  # every subclass has one
+        """Everything wrong with the arguments."""
 
     def _refused(self, olds: Mapping[str, Any], raw: Mapping[str, Any]) -> list[Failure]:
         """Changes of what exists that no provider can make. `olds`: its inputs, none when a new thing is made."""
         return []
 
+    @abstractmethod
     def _plan(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Plan:
-        raise NotImplementedError
+        """What differs, and what that asks for."""
 
+    @abstractmethod
     async def _make(self, opened: Opened, args: Any, tag: Tag) -> Any:
-        raise NotImplementedError
+        """Rent it, and wait until it is usable."""
 
+    @abstractmethod
     async def _change(self, opened: Opened, ident: str, args: Any, plan: Plan) -> Any:
-        raise NotImplementedError
+        """Do what the plan asks of an existing thing."""
 
+    @abstractmethod
     def _live(self, props: Mapping[str, Any], thing: Any) -> dict[str, Any]:
         """The arguments with the live values of those that the provider shows."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _observed(self, thing: Any) -> dict[str, Any]:
         """The outputs that are not arguments."""
-        raise NotImplementedError
 
     # ---- what the engine calls
 
