@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from pulumi_atlas.ids import EndpointId, JobId, Tag
@@ -15,7 +14,7 @@ from pulumi_atlas.providers.contract import Change
 from pulumi_atlas.providers.local import _jobs_api as jobs_api
 from pulumi_atlas.providers.local._endpoint_records import EndpointRecords
 from pulumi_atlas.providers.local._endpoint_spec import ENDPOINT_ACCEPTS, ENDPOINT_CHANGES, check, owner_of, port_of
-from pulumi_atlas.providers.local._store import Store
+from pulumi_atlas.providers.local._place import LocalPlace
 from pulumi_atlas.providers.local._waiting import finish, speaking
 
 __all__ = ["LocalEndpoints"]
@@ -24,18 +23,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class LocalEndpoints:
-    """Endpoints and jobs of `LocalProvider`. Needs `_root`, `_store` and `identity` of the class it is mixed into."""
-
-    _root: Path
-    _store: Store
+class LocalEndpoints(LocalPlace):
+    """Endpoints and jobs of `LocalProvider`."""
 
     endpoint_accepts: ClassVar[frozenset[str]] = ENDPOINT_ACCEPTS
     endpoint_changes: ClassVar[Mapping[str, Change]] = ENDPOINT_CHANGES
-
-    async def identity(self) -> str:
-        """Given by `LocalProvider`."""
-        raise NotImplementedError
 
     @staticmethod
     def endpoint_url(endpoint_id: EndpointId) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from pulumi_atlas.errors import AtlasError, NotFound
 from pulumi_atlas.ids import PodId
 from pulumi_atlas.models import Compute
-from pulumi_atlas.providers.local._store import Store
+from pulumi_atlas.providers.local._pods import LocalPods
 from pulumi_atlas.providers.local._waiting import finish, speaking
 
 __all__ = ["LocalLogs", "LogReader"]
@@ -131,14 +131,8 @@ class LogReader:
         return [_text(line) for line in whole]
 
 
-class LocalLogs:
+class LocalLogs(LocalPods):
     """Reading the output of pods."""
-
-    _store: Store
-
-    async def get_compute(self, pod_id: PodId) -> Compute:
-        """Given by `LocalPods`."""
-        raise NotImplementedError
 
     async def logs(self, pod_id: PodId, *, follow: bool = False, tail: int | None = None) -> AsyncIterator[str]:
         """Lines of stdout and stderr in the order of their writing; all runs of the pod, or the last `tail` lines.

@@ -12,8 +12,8 @@ from pulumi_atlas.ids import PodId, Tag
 from pulumi_atlas.models import Compute, ComputeFilter, ComputeSpec, Listing, OnExit, Port
 from pulumi_atlas.providers.contract import Change
 from pulumi_atlas.providers.local import _ending, _ports, _sight, _translate
+from pulumi_atlas.providers.local._place import LocalPlace
 from pulumi_atlas.providers.local._records import PodRecords, Record
-from pulumi_atlas.providers.local._store import Store
 from pulumi_atlas.providers.local._waiting import finish, hold, speaking
 
 __all__ = ["ACCEPTS", "REASONS", "LocalPods"]
@@ -45,14 +45,13 @@ REASONS: Mapping[str, str] = MappingProxyType(
 )
 
 
-class LocalPods:
+class LocalPods(LocalPlace):
     """Pods as process groups that survive whoever started them.
 
     A pod's command runs below a small process of ours (see `_shim`), which is found again by boot, pid and start ticks.
     Before any signal the birth in the process's own environment is compared as well.
     """
 
-    _store: Store
     _pods: PodRecords
 
     compute_changes: ClassVar[Mapping[str, Change]] = MappingProxyType(
@@ -69,10 +68,6 @@ class LocalPods:
     )
     on_exit_choices: ClassVar[frozenset[OnExit]] = frozenset({"keep", "stop", "terminate", "restart"})
     enforces_max_lifetime: ClassVar[Literal[True]] = True
-
-    async def identity(self) -> str:
-        """Given by `LocalProvider`."""
-        raise NotImplementedError
 
     @staticmethod
     def pod_urls(pod_id: PodId, ports: Sequence[Port]) -> dict[str, str]:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import ClassVar
 
-import platformdirs
-
-from pulumi_atlas import processes
 from pulumi_atlas.errors import Failure
 from pulumi_atlas.models import ComputeSpec, EndpointSpec, VolumeSpec
 from pulumi_atlas.providers.contract import Access
 from pulumi_atlas.providers.local import _endpoint_spec, _translate
 from pulumi_atlas.providers.local._endpoints import LocalEndpoints
 from pulumi_atlas.providers.local._logs import LocalLogs
-from pulumi_atlas.providers.local._pods import ACCEPTS, REASONS, LocalPods
+from pulumi_atlas.providers.local._pods import ACCEPTS, REASONS
 from pulumi_atlas.providers.local._records import PodRecords
-from pulumi_atlas.providers.local._store import Store
 from pulumi_atlas.providers.local._volumes import LocalVolumes
 
 __all__ = ["LocalProvider"]
 
 
-class LocalProvider(LocalPods, LocalVolumes, LocalLogs, LocalEndpoints):
+class LocalProvider(LocalLogs, LocalVolumes, LocalEndpoints):
     """This computer as a cloud: free of charge, without GPUs to rent, and real.
 
     All state lives in one folder: `ATLAS_LOCAL_DIR`, else the setting `dir`, else the user's data folder. Several
@@ -39,15 +33,8 @@ class LocalProvider(LocalPods, LocalVolumes, LocalLogs, LocalEndpoints):
     key_variable: ClassVar[str | None] = None
 
     def __init__(self, access: Access) -> None:
-        self._access = access
-        self._root = _folder(access)
-        self._store = Store(self._root)
+        super().__init__(access)
         self._pods = PodRecords(self._store, self.accepts, self.reasons)
-
-    async def identity(self) -> str:
-        """`local:` and a digest of this machine and the provider's folder."""
-        seed = f"{_machine()}\n{self._root.resolve()}"
-        return f"local:{hashlib.sha256(seed.encode()).hexdigest()[:12]}"
 
     @staticmethod
     def check_spec(spec: ComputeSpec | VolumeSpec | EndpointSpec) -> Iterable[Failure]:
@@ -58,19 +45,3 @@ class LocalProvider(LocalPods, LocalVolumes, LocalLogs, LocalEndpoints):
 
     async def aclose(self) -> None:
         """Nothing to close: pods live on without us."""
-
-
-def _folder(access: Access) -> Path:
-    chosen = access.environ.get("ATLAS_LOCAL_DIR") or access.settings.get("dir")
-    folder = Path(str(chosen)).expanduser() if chosen else Path(platformdirs.user_data_dir("pulumi_atlas")) / "local"
-    return folder.absolute()
-
-
-def _machine() -> str:
-    for place in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        try:
-            if text := Path(place).read_text(encoding="ascii").strip():
-                return text
-        except (OSError, ValueError):
-            continue
-    return processes.host_name()

@@ -204,7 +204,11 @@ def status_of(record: Mapping[str, Any], sight: Sight) -> tuple[ComputeStatus, s
     reason = str(note.get("reason") or "")
     if reason == "max_lifetime_s":
         lifetime = record["spec"].get("max_lifetime_s")
-        return "finished", f"it reached max_lifetime_s ({lifetime:g} s)" if lifetime else "it reached max_lifetime_s", code
+        return (
+            "finished",
+            f"it reached max_lifetime_s ({lifetime:g} s)" if lifetime else "it reached max_lifetime_s",
+            code,
+        )
     if record["spec"].get("on_exit") == "stop":
         return "stopped", "its command ended" if code == 0 else _bad_end(code, reason), code
     return ("finished", "", 0) if code == 0 else ("failed", _bad_end(code, reason), code)

@@ -15,25 +15,20 @@ from pulumi_atlas.ids import Birth, Owner, Tag, VolumeId
 from pulumi_atlas.models import Listing, ObservedVolume, VolumeSpec
 from pulumi_atlas.providers.contract import Change
 from pulumi_atlas.providers.local import _links
+from pulumi_atlas.providers.local._place import LocalPlace
 from pulumi_atlas.providers.local._records import PodRecords, Record
-from pulumi_atlas.providers.local._store import Store
 from pulumi_atlas.providers.local._translate import check_volume_spec
 from pulumi_atlas.providers.local._waiting import finish, hold, speaking
 
 __all__ = ["LocalVolumes"]
 
 
-class LocalVolumes:
+class LocalVolumes(LocalPlace):
     """Volumes as folders. `size_gb` is recorded and reported, but not enforced: the disk is shared with everything else."""
 
-    _store: Store
     _pods: PodRecords
 
     volume_changes: ClassVar[Mapping[str, Change]] = MappingProxyType({"size_gb": "in_place", "name": "in_place"})
-
-    async def identity(self) -> str:
-        """Given by `LocalProvider`."""
-        raise NotImplementedError
 
     async def create_volume(self, spec: VolumeSpec, tag: Tag) -> ObservedVolume:
         """Make an empty folder. Raises InvalidSpec, ProviderFailure; when it fails, nothing is left behind."""
