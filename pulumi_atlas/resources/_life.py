@@ -117,9 +117,13 @@ class Life(ABC):
                 opened = core.open(args.provider, args.account)
                 thing, identity = await self._make(opened, args, tag), await opened.identity()
                 try:
-                    return CreateResult(thing.id, self._outs(props, thing, identity))
+                    return CreateResult(
+                        thing.id, self._outs(props, thing, identity, made=datetime.now(UTC).isoformat())
+                    )
                 except Exception:
-                    await core.take_back(self.kind, opened, tag)  # the engine gets no answer, so it cannot know the thing
+                    await core.take_back(
+                        self.kind, opened, tag
+                    )  # the engine gets no answer, so it cannot know the thing
                     raise
 
             return _process.run(work())
@@ -144,7 +148,7 @@ class Life(ABC):
             marks: dict[str, Any] = {mark: props[mark] for mark in ("birth", "owner") if mark in props}
             name: str = props.get("provider") or thing.provider
             inputs: dict[str, Any] = {"provider": name, **live, **marks}
-            return ReadResult(id_, self._outs(inputs, thing, identity), inputs)
+            return ReadResult(id_, self._outs(inputs, thing, identity, made=props.get("created_at")), inputs)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         with scrubbed(self.kind.name, "update", _news, _olds):
@@ -164,7 +168,8 @@ class Life(ABC):
                 raise error.with_hint(
                     "it was removed behind Pulumi's back: `pulumi up --refresh` makes it anew"
                 ) from None
-            return UpdateResult(self._outs({**_news, **_marks(_olds, _news)}, thing, identity))
+            made = _olds.get("created_at")
+            return UpdateResult(self._outs({**_news, **_marks(_olds, _news)}, thing, identity, made=made))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         with scrubbed(self.kind.name, "delete", _props):
@@ -204,9 +209,11 @@ class Life(ABC):
                 filled[name] = default.model_dump(mode="json") if isinstance(default, BaseModel) else default
         return filled
 
-    def _outs(self, props: Mapping[str, Any], thing: Any, identity: str) -> dict[str, Any]:
+    def _outs(self, props: Mapping[str, Any], thing: Any, identity: str, *, made: str | None) -> dict[str, Any]:
+        """`made`: when it was created as far as we know, for a provider that does not say: its age guards what is young."""
         echoed = {k: v for k, v in props.items() if k not in (_wire.PROVIDER_KEY, "problems") and v is not None}
-        return {**echoed, **self._observed(thing), "account_id": identity}
+        age = {"created_at": made} if made else {}
+        return {**echoed, **age, **self._observed(thing), "account_id": identity}
 
 
 def _seen(olds: Mapping[str, Any]) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from pulumi_atlas.client import IntentBook
-from pulumi_atlas.ids import Tag
+from pulumi_atlas.errors import NotFound
+from pulumi_atlas.ids import PodId, Tag
 from pulumi_atlas.models import (
     Compute,
     ComputeSpec,
     EndpointSpec,
+    Listing,
     ObservedEndpoint,
     ObservedVolume,
     VolumeSpec,
@@ -146,3 +148,28 @@ def test_a_pod_that_is_only_read_leaves_its_environment_out(world: World) -> Non
     read = Engine("pod").provider.read(stored.ident, {"provider": "mock", "name": "x"})
     assert read.id == stored.ident
     assert "hunter22" not in str((read.outs, read.inputs))
+
+
+class TellsNoAge(MockProvider):
+    """Its listings may be wrong for half a minute, and it does not say when a thing was made."""
+
+    listing_lag_s = 30.0
+
+    async def create_compute(self, spec: ComputeSpec, tag: Tag) -> Compute:
+        return (await super().create_compute(spec, tag)).model_copy(update={"created_at": None})
+
+    async def list_compute(self, filters: Any) -> Listing[Compute]:
+        return Listing((), (await super().list_compute(filters)).account)
+
+    async def get_compute(self, pod_id: PodId) -> Compute:
+        raise NotFound("not yet", provider="mock")
+
+
+def test_a_young_thing_that_is_not_shown_yet_is_not_gone_without_a_date_either(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve_by(monkeypatch, TellsNoAge)
+    engine = Engine("pod")
+    stored = engine.made(POD)
+    with pytest.raises(Exception, match="nothing is taken as gone"):
+        engine.refresh(stored)
