@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from pulumi_atlas.errors import AtlasError, ProviderFailure, TimedOut
 
 __all__ = ["locked", "make_private_folder", "read_json", "remove", "write_atomically", "write_json"]
@@ -82,6 +80,8 @@ def locked(path: Path, *, timeout_s: float = 30.0) -> Iterator[None]:
 
     The kernel drops the lock of a killed holder. Keep it only for the short work of reading and writing records.
     """
+    import filelock  # it brings much with it, and most of what is written here needs no lock
+
     try:
         with filelock.FileLock(path, timeout=timeout_s, mode=0o600, is_singleton=False, thread_local=False):
             yield

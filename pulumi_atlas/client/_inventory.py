@@ -31,6 +31,7 @@ class Inventory(Generic[T]):
         self._snapshot: Listing[T] | None = None
         self._taken_at = 0.0
         self._edition = 0
+        self._index: tuple[Listing[T], dict[str, T]] | None = None
 
     def drop(self) -> None:
         """Forget the listing; one that is under way is not kept either."""
@@ -66,7 +67,7 @@ class Inventory(Generic[T]):
         Raises NotFound when it cannot be found and cannot be proven gone (an incomplete or lagging listing).
         """
         listing = await self.listing(max_age_s=max_age_s)
-        seen = next((thing for thing in listing if thing.id == ident), None)
+        seen = self._by_id(listing).get(ident)
         if seen is not None:
             return seen
         try:
@@ -74,6 +75,12 @@ class Inventory(Generic[T]):
         except NotFound as error:
             self._judge_absence(listing, error, thing_age_s)
             return None
+
+    def _by_id(self, listing: Listing[T]) -> dict[str, T]:
+        """Many look for their own thing in one listing, so it is turned into a table once."""
+        if self._index is None or self._index[0] is not listing:
+            self._index = (listing, {thing.id: thing for thing in listing})
+        return self._index[1]
 
     def _judge_absence(self, listing: Listing[T], error: NotFound, age_s: float | None) -> None:
         verdict = presence(

@@ -82,7 +82,7 @@ class Readiness:
         return port is not None and await _probe.answers(pod, port, path)
 
     async def _look(self, pod: Compute, attempt: int) -> Compute:
-        age = waiting.pause_s(attempt) / 2
+        age = waiting.pause_s(attempt) / 3  # younger than the pause, or the look before it is seen twice
         found: Compute | None = await self._opened.inventory(kinds.POD).find(pod.id, max_age_s=age)
         if found is None:
             raise ProviderFailure(f"{pod.name or pod.id} vanished while it was waited for",

@@ -7,6 +7,7 @@ ever, and on an interrupt is killed five seconds later. `enter` mends all three,
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import sys
@@ -51,6 +52,7 @@ def enter() -> None:
         if _entered or not is_provider_process():
             return
         _entered = True
+    gc.freeze()  # what is loaded stays, and need not be looked through again and again
     sys.tracebacklimit = 0  # an error leaves as one line; in the program process this would hang the engine
     _widen()
     _on_exit()
