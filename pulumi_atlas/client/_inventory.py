@@ -91,7 +91,8 @@ class Inventory(Generic[T]):
             lag_s=self._provider.listing_lag_s,
         )
         if verdict != "gone":
-            raise error.with_hint("the list of things was not complete; nothing is taken as gone, try again")
+            error.hint = "the list of things was not complete; nothing is taken as gone, try again"
+            raise error
 
     async def find_birth(self, birth: str) -> tuple[T | None, bool]:
         """The thing of a birth from a fresh listing, and whether its absence may be trusted as far as completeness goes."""

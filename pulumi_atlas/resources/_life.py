@@ -165,9 +165,8 @@ class Life(ABC):
             try:
                 thing, identity = _process.run(work())
             except NotFound as error:
-                raise error.with_hint(
-                    "it was removed behind Pulumi's back: `pulumi up --refresh` makes it anew"
-                ) from None
+                error.hint = "it was removed behind Pulumi's back: `pulumi up --refresh` makes it anew"
+                raise error from None
             made = _olds.get("created_at")
             return UpdateResult(self._outs({**_news, **_marks(_olds, _news)}, thing, identity, made=made))
 

@@ -65,6 +65,14 @@ def test_an_update_of_a_pod_that_is_terminated_says_so(world: World) -> None:
         engine.changed(stored, {**POD, "timeouts": {"update_s": 7}})
 
 
+def test_an_update_of_a_pod_that_was_removed_says_so(world: World) -> None:
+    engine = Engine("pod")
+    stored = engine.made(POD)
+    world.remove(stored.ident)
+    with pytest.raises(Exception, match=r"not_found.*--refresh"):
+        engine.changed(stored, {**POD, "env": {"A": "2"}})
+
+
 def test_a_pod_that_stopped_itself_after_a_good_end_is_not_run_again(world: World) -> None:
     """`on_exit="stop"` saves money after a training; a refresh must not begin it anew."""
     engine = Engine("pod")

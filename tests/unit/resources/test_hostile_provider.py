@@ -162,7 +162,7 @@ class TellsNoAge(MockProvider):
         return Listing((), (await super().list_compute(filters)).account)
 
     async def get_compute(self, pod_id: PodId) -> Compute:
-        raise NotFound("not yet", provider="mock")
+        raise NotFound("not yet", provider="mock", hint="a word of the provider's own")
 
 
 def test_a_young_thing_that_is_not_shown_yet_is_not_gone_without_a_date_either(
