@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_atlas.client import _probe, kinds
 from pulumi_atlas.client.opened import Opened
-from pulumi_atlas.errors import AtlasError, ProviderFailure, TimedOut
+from pulumi_atlas.errors import AtlasError, NotFound, ProviderFailure, RateLimited, TimedOut, TransportError
 from pulumi_atlas.models import Compute, Ready
 from pulumi_atlas.providers.contract import SupportsReach
 from pulumi_atlas.rules import waiting
@@ -54,7 +54,7 @@ class Readiness:
                 raise self._too_late(pod, port)
             await self._core.stop.wait(clock, waiting.pause_s(attempt))
             attempt += 1
-            pod = await self._look(pod, attempt)
+            pod = await self._look(pod, attempt, clock.monotonic() - began)
 
     async def wait_explained(self, pod: Compute) -> Compute:
         """As `wait`, for a pod that stays: errors carry the last lines of its log."""
@@ -81,9 +81,14 @@ class Readiness:
         path = self._ready.path if self._ready else None
         return port is not None and await _probe.answers(pod, port, path)
 
-    async def _look(self, pod: Compute, attempt: int) -> Compute:
-        age = waiting.pause_s(attempt) / 3  # younger than the pause, or the look before it is seen twice
-        found: Compute | None = await self._opened.inventory(kinds.POD).find(pod.id, max_age_s=age)
+    async def _look(self, pod: Compute, attempt: int, age_s: float) -> Compute:
+        """The pod as it is now, or as it was when the provider cannot tell: a moment's outage is no reason to undo it."""
+        keep = waiting.pause_s(attempt) / 3  # younger than the pause, or the look before it is seen twice
+        inventory = self._opened.inventory(kinds.POD)
+        try:
+            found: Compute | None = await inventory.find(pod.id, max_age_s=keep, thing_age_s=age_s)
+        except (TransportError, RateLimited, NotFound):
+            return pod
         if found is None:
             raise ProviderFailure(f"{pod.name or pod.id} vanished while it was waited for",
                                   provider=self._opened.provider.name, operation="create")  # fmt: skip

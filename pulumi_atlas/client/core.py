@@ -178,13 +178,28 @@ class Core:
         return await opened.inventory(kind).find(ident, thing_age_s=age_s)
 
     async def delete(
-        self, kind: Kind[Any], opened: Opened, ident: str, *, identity: str | None, birth: str | None
+        self,
+        kind: Kind[Any],
+        opened: Opened,
+        ident: str,
+        *,
+        identity: str | None,
+        birth: str | None,
+        timeout_s: float | None = None,
     ) -> None:
-        """Destroy the thing; what is proven gone counts as destroyed. Closes the birth's intent."""
+        """Destroy the thing; what is proven gone counts as destroyed. Closes the birth's intent.
+
+        Raises TimedOut when the provider has not confirmed within `timeout_s` seconds; the thing is then not forgotten.
+        """
         await opened.check_account(identity, operation="delete", name=f"{kind.name} {ident}")
         self.stop.check_begin()
         try:
-            await kind.remove(opened.provider, ident)
+            async with asyncio.timeout(timeout_s):
+                await kind.remove(opened.provider, ident)
+        except TimeoutError:
+            text = f"the end of {kind.name} {ident} was not confirmed within {timeout_s:g} s"
+            hint = "run it again, or raise timeouts.delete_s"
+            raise TimedOut(text, provider=opened.provider.name, operation="delete", hint=hint) from None
         except NotFound:
             opened.wrote()
             left = await opened.inventory(kind).find(ident)

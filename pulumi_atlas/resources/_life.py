@@ -28,6 +28,7 @@ from pulumi_atlas.client import kinds
 from pulumi_atlas.client.opened import Opened
 from pulumi_atlas.errors import AtlasError, Failure, InvalidSpec, NotFound, Unauthorized, UnknownOutcome
 from pulumi_atlas.ids import Owner, Tag, new_birth
+from pulumi_atlas.models import Timeouts
 from pulumi_atlas.resources import _process, _wire
 from pulumi_atlas.rules.diff import Plan
 from pulumi_atlas.rules.unknown import holds_unknown
@@ -177,7 +178,14 @@ class Life(ABC):
             async def work() -> None:
                 core = _process.core()
                 opened = core.open(_props.get("provider"), _props.get("account"))
-                await core.delete(self.kind, opened, _id, identity=_props.get("account_id"), birth=_props.get("birth"))
+                await core.delete(
+                    self.kind,
+                    opened,
+                    _id,
+                    identity=_props.get("account_id"),
+                    birth=_props.get("birth"),
+                    timeout_s=Timeouts.model_validate(_props.get("timeouts") or {}).delete_s,
+                )
 
             _process.run(work())
 
