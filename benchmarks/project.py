@@ -65,7 +65,6 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._counter = itertools.count(1)
-        self._found = engine.require()
 
     def project(self, files: Mapping[str, str], environ: Mapping[str, str] | None = None) -> Project:
         """A project with these files (`__main__.py` among them) and an empty stack."""
@@ -82,7 +81,7 @@ class Bench:
 
     def _environment(self, home: Path) -> dict[str, str]:
         return {
-            **engine.command_environment(self._found),
+            **engine.command_environment(engine.require()),
             "PULUMI_BACKEND_URL": f"file://{home / 'state'}",
             "PULUMI_HOME": str(home / "home"),
             "PULUMI_CONFIG_PASSPHRASE": "",
