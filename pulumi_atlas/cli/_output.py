@@ -7,7 +7,14 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+import typer
+
+from pulumi_atlas.cli._exit import Exit
+
+if TYPE_CHECKING:
+    from pulumi_atlas.models import Things
 
 __all__ = ["Out", "Unheard", "Unwritable", "current", "say_error"]
 
@@ -49,6 +56,13 @@ class Out:
             self.document(value)
         else:
             human()
+
+    def listing(self, found: Things[Any], value: Any, human: Callable[[], None]) -> None:
+        """Print a list. Ends the command with INCOMPLETE when a part of the account did not answer."""
+        self.result(value, human)
+        if not found.complete:
+            say_error("the list is not complete: a part of the account did not answer", ["run it again"])
+            raise typer.Exit(Exit.INCOMPLETE)
 
     def document(self, value: Any) -> None:
         """The one JSON document, or the next line of a JSON stream, seen by the reader at once."""

@@ -40,7 +40,8 @@ def list_(
     filters = given(status=status, name=name, region=region, gpu=gpu)
     pods = perform(out, where, lambda atlas: atlas.list_compute(**filters), doing="listing pods")
     now = datetime.now(UTC)
-    out.result(
+    out.listing(
+        pods,
         [_views.compute(pod, show_secrets=show_secrets) for pod in pods],
         lambda: out.table(_views.COMPUTE_COLUMNS, [_views.compute_row(pod, now) for pod in pods], none="no pods"),
     )

@@ -34,7 +34,8 @@ def list_(
     out, where = Out(json=as_json, show_secrets=show_secrets), Where(provider, account)
     found = perform(out, where, lambda atlas: atlas.list_endpoints(), doing="listing endpoints")
     now = datetime.now(UTC)
-    out.result(
+    out.listing(
+        found,
         [_views.endpoint(one, show_secrets=show_secrets) for one in found],
         lambda: out.table(
             _views.ENDPOINT_COLUMNS, [_views.endpoint_row(one, now) for one in found], none="no endpoints"

@@ -30,7 +30,8 @@ def list_(
     out, where = Out(json=as_json), Where(provider, account)
     found = perform(out, where, lambda atlas: atlas.list_volumes(), doing="listing volumes")
     now = datetime.now(UTC)
-    out.result(
+    out.listing(
+        found,
         [_views.volume(one, show_secrets=False) for one in found],
         lambda: out.table(_views.VOLUME_COLUMNS, [_views.volume_row(one, now) for one in found], none="no volumes"),
     )

@@ -24,9 +24,11 @@ from pulumi_atlas.models import (
     GpuOffer,
     Job,
     JobSpec,
+    Listing,
     ObservedEndpoint,
     ObservedVolume,
     Ready,
+    Things,
     VolumeSpec,
 )
 from pulumi_atlas.providers import registry
@@ -112,11 +114,14 @@ class AsyncAtlas:
 
     async def list_compute(
         self, /, *, provider: str | None = None, account: str | None = None, api_key: str | None = None, **filters: Any
-    ) -> list[Compute]:
-        """Pods of the account. Filters: `status`, `name`, `region`, `gpu`, each compared exactly."""
+    ) -> Things[Compute]:
+        """Pods of the account. Filters: `status`, `name`, `region`, `gpu`, each compared exactly.
+
+        `.complete` of the answer is False when a part of the account did not answer.
+        """
         opened = self._open(provider, account, api_key)
         wanted = validation.parse(ComputeFilter, filters)
-        return list(await opened.provider.list_compute(wanted))
+        return _things(await opened.provider.list_compute(wanted))
 
     async def stop(
         self, pod_id: str, *, provider: str | None = None, account: str | None = None, api_key: str | None = None
@@ -267,10 +272,10 @@ class AsyncAtlas:
 
     async def list_volumes(
         self, *, provider: str | None = None, account: str | None = None, api_key: str | None = None
-    ) -> list[ObservedVolume]:
-        """All volumes of the account."""
+    ) -> Things[ObservedVolume]:
+        """All volumes of the account. `.complete` is False when a part of it did not answer."""
         opened = self._able("volumes", "list_volumes", provider, account, api_key)
-        return list(await opened.provider.list_volumes())
+        return _things(await opened.provider.list_volumes())
 
     async def delete_volume(
         self, volume_id: str, *, provider: str | None = None, account: str | None = None, api_key: str | None = None
@@ -309,10 +314,10 @@ class AsyncAtlas:
 
     async def list_endpoints(
         self, *, provider: str | None = None, account: str | None = None, api_key: str | None = None
-    ) -> list[ObservedEndpoint]:
-        """All endpoints of the account."""
+    ) -> Things[ObservedEndpoint]:
+        """All endpoints of the account. `.complete` is False when a part of it did not answer."""
         opened = self._able("endpoints", "list_endpoints", provider, account, api_key)
-        return list(await opened.provider.list_endpoints())
+        return _things(await opened.provider.list_endpoints())
 
     async def delete_endpoint(
         self, endpoint_id: str, *, provider: str | None = None, account: str | None = None, api_key: str | None = None
@@ -340,6 +345,10 @@ class AsyncAtlas:
     def _closing(self, tag: Tag, thing: T) -> T:
         self._core.book.close(tag.birth)  # the caller has it in hand now
         return thing
+
+
+def _things(listing: Listing[T]) -> Things[T]:
+    return Things(listing.items, complete=listing.complete)
 
 
 def _merged(model: type[Any], spec: Any, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pulumi_atlas.models.compute import (
 )
 from pulumi_atlas.models.endpoint import EndpointHealth, EndpointSpec, EndpointStatus, ObservedEndpoint, Workers
 from pulumi_atlas.models.job import FINAL_JOB_STATUSES, Job, JobMode, JobSpec, JobStatus
-from pulumi_atlas.models.listing import Listing
+from pulumi_atlas.models.listing import Listing, Things
 from pulumi_atlas.models.offer import GpuOffer, Stock
 from pulumi_atlas.models.port import Port, Protocol
 from pulumi_atlas.models.ready import Ready, Timeouts
@@ -45,6 +45,7 @@ __all__ = [
     "Protocol",
     "Ready",
     "Stock",
+    "Things",
     "Timeouts",
     "VolumeArgs",
     "VolumeSpec",

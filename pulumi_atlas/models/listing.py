@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-__all__ = ["Listing"]
+__all__ = ["Listing", "Things"]
 
 T = TypeVar("T")
 
@@ -24,3 +24,11 @@ class Listing(Generic[T]):
 
     def __len__(self) -> int:
         return len(self.items)
+
+
+class Things(list[T]):
+    """A plain list of what was found, that also says whether it is known to be `complete`."""
+
+    def __init__(self, items: Iterable[T] = (), *, complete: bool = True) -> None:
+        super().__init__(items)
+        self.complete = complete

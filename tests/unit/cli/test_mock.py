@@ -401,3 +401,13 @@ def _while(act: Callable[[], None], work: Callable[[], Any]) -> Any:
     finally:
         over.set()
         helper.join()
+
+
+def test_a_list_that_is_not_complete_says_so_and_exits_10(atlas: Atlas, world: World) -> None:
+    spawned(atlas)
+    world.configure(listing_complete=False)
+    for group in ("compute", "volumes", "endpoints"):
+        ran = atlas(group, "list", "--json")
+        assert ran.code == 10
+        assert isinstance(ran.json, list)
+        assert "not complete" in ran.err
