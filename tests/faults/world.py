@@ -109,8 +109,8 @@ class World(Project):
         found: dict[str, list[ProcessIdentity]] = {"engine": [], "provider": [], "host": []}
         one = identify(self.engine.pid)
         found["engine"] += [one] if one else []
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(self.engine.pid).children(recursive=True):
+        for child in _descendants(self.engine.pid):
+            with contextlib.suppress(psutil.NoSuchProcess):  # short-lived ones come and go: one that went hides no other
                 words = " ".join(child.cmdline())
                 known = identify(child.pid)
                 if known:
@@ -215,6 +215,13 @@ class World(Project):
         while not self._closed.wait(0.02):
             for mark in self.points.iterdir():
                 mark.unlink(missing_ok=True)
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _is_language_host(pid: int) -> bool:
