@@ -20,6 +20,7 @@ from pulumi_atlas.drift._backend import Backend, Project, find_backend, find_pro
 from pulumi_atlas.drift._history import births_once_held
 from pulumi_atlas.drift._plan import Note, RecoveryPlan, Scope, make_plan
 from pulumi_atlas.drift._pulumi_cli import PulumiCli
+from pulumi_atlas.drift.checkpoints import find_damaged
 from pulumi_atlas.drift.locks import Lock, find_locks
 from pulumi_atlas.drift.report import Problem, Report, Severity
 from pulumi_atlas.drift.stack_state import StackState, parse
@@ -163,6 +164,14 @@ class _Examination:
 
     def _state(self, project: Project | None, engine: engines.Engine) -> StackState | None:
         if project is None:
+            return None
+        damaged = find_damaged(find_backend(self.environ, project), project.name)
+        for one in damaged:
+            mend = (
+                _RECOVER if one.backup else "`pulumi stack import` with a copy from .pulumi/history or .pulumi/backups"
+            )
+            self._add("error", str(one), mend)
+        if damaged:
             return None
         try:
             cli = PulumiCli(project.folder, self.environ, stack=self.stack, engine=engine)

@@ -4,6 +4,7 @@
 
     a  orphaned provider processes have ended by themselves   (never killed: one may be renting)
     b  nobody runs                                            (else: refused)
+       a state file that the kill cut off gives way to the engine's copy of it
     c  pending creations are noted as intents, and copied     (fsync)
     d  the dead run's lock goes, pending creations are cleared
     e  births that no resource holds are terminated, confirmed, closed; the others closed
@@ -32,6 +33,7 @@ from pulumi_atlas.drift._history import births_once_held
 from pulumi_atlas.drift._plan import Note, RecoveryPlan, Scope, make_plan, note_of_pending
 from pulumi_atlas.drift._pulumi_cli import PulumiCli
 from pulumi_atlas.drift._runs import wait_for_orphans
+from pulumi_atlas.drift.checkpoints import find_damaged, restore
 from pulumi_atlas.drift.locks import Lock, find_locks
 from pulumi_atlas.drift.stack_state import StackState, parse
 from pulumi_atlas.errors import AtlasError, Conflict
@@ -103,8 +105,19 @@ class _Recovery:
         self.state_dir = config.load(cwd=self.folder, environ=environ).state_dir
         self.book = IntentBook(self.state_dir)
         self.backend: Backend = find_backend(environ, project)
+        self._restore_state()
         self.cli = PulumiCli(project.folder, environ, stack=stack) if project else None
         self.stack = self.cli.current_stack() if self.cli else None
+
+    def _restore_state(self) -> None:
+        """Before anything is asked of the engine: it reads no state that was cut off. Nothing is lost by it."""
+        if self.project is None:
+            return
+        for damaged in find_damaged(self.backend, self.project.name):
+            for lock in find_locks(self.backend, project=self.project.name, stack=damaged.stack):
+                _refuse_living(lock)
+            kept = restore(damaged)
+            self.say(f"{damaged}; took the engine's copy from before that, and kept the file as {kept.name}")
 
     def run(self, approve: Callable[[RecoveryPlan], bool]) -> Outcome:
         folder = files.make_private_folder(self.state_dir / "recoveries")

@@ -81,3 +81,17 @@ def test_pending_creations_without_notes_are_found_by_their_birth(world: World) 
     held = {row["id"] for row in world.resources().values()}
     gone = rented - held
     assert len(gone) == done.terminated
+
+
+def test_a_state_file_that_the_kill_cut_off_gives_way_to_the_engines_copy(world: World) -> None:
+    """The engine writes its state in place: killed in the middle of that, it cannot read it any more itself."""
+    world.begin(6, skip=2)
+    world.kill("everything")
+    world.let_go()
+    world.ended()
+    (state,) = world.state.glob(".pulumi/stacks/*/dev.json")
+    state.write_bytes(b"")
+    assert any("cut off" in problem.what for problem in examine(world.folder, world.environ).problems)
+    assert recover(world.folder, world.environ).complete
+    assert all_there(world)
+    assert world.open_intents() == []

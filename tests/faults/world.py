@@ -110,7 +110,9 @@ class World(Project):
         one = identify(self.engine.pid)
         found["engine"] += [one] if one else []
         for child in _descendants(self.engine.pid):
-            with contextlib.suppress(psutil.NoSuchProcess):  # short-lived ones come and go: one that went hides no other
+            with contextlib.suppress(
+                psutil.NoSuchProcess
+            ):  # short-lived ones come and go: one that went hides no other
                 words = " ".join(child.cmdline())
                 known = identify(child.pid)
                 if known:
