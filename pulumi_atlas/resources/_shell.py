@@ -27,7 +27,7 @@ from pulumi.dynamic import (
 if TYPE_CHECKING:
     from pulumi_atlas.resources._life import Life
 
-__all__ = ["Shell"]
+__all__ = ["Shell", "warm_up"]
 
 
 class Shell(ResourceProvider):
@@ -57,6 +57,12 @@ class Shell(ResourceProvider):
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         _load(self.life).delete(_id, _props)
+
+
+def warm_up() -> None:
+    """Load what all lives share."""
+    with _no_collections():
+        importlib.import_module("pulumi_atlas.resources._pod_life")
 
 
 @cache

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider
+from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider
 from pulumi.runtime.settings import get_root_resource
 
 from pulumi_atlas.ids import new_stack_id
+from pulumi_atlas.resources._shell import warm_up
 
 __all__ = ["Stack", "stack_of_program"]
 
@@ -22,6 +24,10 @@ class _StackProvider(ResourceProvider):
     """Makes an id once. It stands for nothing outside the state."""
 
     serialize_as_secret_always = False
+
+    def configure(self, req: ConfigureRequest) -> None:
+        # This is the first that the engine asks of us; what it asks next needs what takes a while to load.
+        threading.Thread(target=warm_up, name="atlas-warm-up", daemon=True).start()
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(new_stack_id(), {})
