@@ -17,7 +17,7 @@ from pulumi_atlas.client.intents import Intent, IntentBook
 from pulumi_atlas.client.kinds import Kind, require
 from pulumi_atlas.client.opened import Opened
 from pulumi_atlas.client.stop import Stop
-from pulumi_atlas.errors import NotFound, ProviderFailure, TimedOut
+from pulumi_atlas.errors import Conflict, NotFound, ProviderFailure, TimedOut
 from pulumi_atlas.ids import Tag
 from pulumi_atlas.models import (
     Compute,
@@ -189,12 +189,14 @@ class Core:
     ) -> None:
         """Destroy the thing; what is proven gone counts as destroyed. Closes the birth's intent.
 
-        Raises TimedOut when the provider has not confirmed within `timeout_s` seconds; the thing is then not forgotten.
+        Raises Conflict when the thing of that id carries another birth: it is somebody else's. Raises TimedOut when the provider has not confirmed within `timeout_s` seconds; the thing is then not forgotten.
         """
         await opened.check_account(identity, operation="delete", name=f"{kind.name} {ident}")
         self.stop.check_begin()
         try:
             async with asyncio.timeout(timeout_s):
+                thing = await kind.get(opened.provider, ident)
+                _prove(kind, thing, birth, opened)
                 await kind.remove(opened.provider, ident)
         except TimeoutError:
             text = f"the end of {kind.name} {ident} was not confirmed within {timeout_s:g} s"
@@ -268,3 +270,14 @@ class Core:
         require(opened.provider, "logs", operation="logs")
         lines: AsyncIterator[str] = opened.provider.logs(ident, follow=follow, tail=tail)
         return lines
+
+
+def _prove(kind: Kind[Any], thing: Any, birth: str | None, opened: Opened) -> None:
+    """A thing is ours by its id together with its birth. Raises Conflict when it carries another one."""
+    if birth and thing.birth and thing.birth != birth:
+        raise Conflict(
+            f"{kind.name} {thing.id} carries another birth than the state: it is not what this stack made",
+            provider=opened.provider.name,
+            operation="delete",
+            hint="nothing was destroyed; `pulumi state delete` forgets it, when that is right",
+        )

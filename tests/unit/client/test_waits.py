@@ -10,7 +10,7 @@ import pytest
 
 from pulumi_atlas.client import kinds
 from pulumi_atlas.client.core import Core
-from pulumi_atlas.errors import TimedOut
+from pulumi_atlas.errors import Conflict, TimedOut
 from pulumi_atlas.ids import Owner, Tag, new_birth
 from pulumi_atlas.models import ComputeSpec
 from pulumi_atlas.providers.mock import World
@@ -51,5 +51,20 @@ def test_a_delete_that_is_never_confirmed_ends_and_forgets_nothing(
         with pytest.raises(TimedOut, match=r"not confirmed within 0\.01 s"):
             await core.delete(kinds.POD, opened, pod.id, identity=None, birth=tag.birth, timeout_s=0.01)
         assert core.book.is_noted(tag.birth)
+
+    asyncio.run(work())
+
+
+def test_a_thing_that_carries_another_birth_is_not_destroyed(tmp_path: Path) -> None:
+    core = core_on(tmp_path)
+
+    async def work() -> None:
+        opened = core.open("mock")
+        pod = await core.create_pod(
+            opened, ComputeSpec(image="i"), Tag(new_birth(), Owner("stack", "s", "p")), ready=None, timeout_s=60
+        )
+        with pytest.raises(Conflict, match="another birth"):
+            await core.delete(kinds.POD, opened, pod.id, identity=None, birth=new_birth())
+        assert (await opened.provider.get_compute(pod.id)).status == "running"
 
     asyncio.run(work())
