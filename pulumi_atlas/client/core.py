@@ -189,7 +189,8 @@ class Core:
     ) -> None:
         """Destroy the thing; what is proven gone counts as destroyed. Closes the birth's intent.
 
-        Raises Conflict when the thing of that id carries another birth: it is somebody else's. Raises TimedOut when the provider has not confirmed within `timeout_s` seconds; the thing is then not forgotten.
+        Raises Conflict when the thing of that id carries another birth: it is somebody else's. Raises TimedOut when the
+        provider has not confirmed within `timeout_s` seconds; the thing is then not forgotten.
         """
         await opened.check_account(identity, operation="delete", name=f"{kind.name} {ident}")
         self.stop.check_begin()
