@@ -14,7 +14,7 @@ MOCK_PODS = 'provider="mock", command=["serve"], image="example/image:1"'
 def measure_provisioning(bench: Bench, *, quick: bool) -> list[Row]:
     """100 pods that take 1 s each; the counterpart sleeps 1 s on the dynamic process's own 4 threads."""
     count = 20 if quick else 100
-    ours, theirs = pair(bench, count, 1.0, repeats=1 if quick else 2)
+    ours, theirs = pair(bench, count, 1.0, repeats=1 if quick else 3)
     text = f"{count} resources of an empty dynamic provider whose create sleeps 1 s, 4 threads"
     return [against("up_100_pods_1s", "s", ours, text, theirs, "ratio <= 0.25")]
 
@@ -22,7 +22,7 @@ def measure_provisioning(bench: Bench, *, quick: bool) -> list[Row]:
 def measure_forty(bench: Bench, *, quick: bool) -> list[Row]:
     """40 pods that take 1 s each."""
     count = 12 if quick else 40
-    ours, theirs = pair(bench, count, 1.0, repeats=1 if quick else 2)
+    ours, theirs = pair(bench, count, 1.0, repeats=1 if quick else 3)
     text = f"{count} resources of an empty dynamic provider whose create sleeps 1 s, 4 threads"
     return [against("up_40_pods_1s", "s", ours, text, theirs, "ratio <= 0.5")]
 
