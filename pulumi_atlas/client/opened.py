@@ -10,7 +10,7 @@ from pulumi_atlas.client._inventory import Inventory
 from pulumi_atlas.client.intents import KindName
 from pulumi_atlas.client.kinds import KINDS, Kind
 from pulumi_atlas.errors import WrongAccount
-from pulumi_atlas.models import Listing, PodArgs
+from pulumi_atlas.models import ComputeSpec, Listing, PodArgs
 from pulumi_atlas.providers.contract import Provider
 from pulumi_atlas.rules.clock import Clock
 from pulumi_atlas.rules.validation import Traits
@@ -75,7 +75,7 @@ def _account_hint(access: Access) -> str:
 
 def pod_traits(provider: type[Provider]) -> Traits:
     """What the provider honours of a pod's arguments; our own arguments are always honoured."""
-    ours = frozenset(PodArgs.model_fields) - frozenset(_spec_fields())
+    ours = frozenset(PodArgs.model_fields) - frozenset(ComputeSpec.model_fields)
     return Traits(provider.name, provider.accepts | ours, provider.reasons)
 
 
@@ -83,7 +83,3 @@ def endpoint_traits(provider: type[Provider]) -> Traits:
     """What the provider honours of an endpoint's arguments."""
     ours = frozenset({"provider", "account", "trigger", "timeouts"})
     return Traits(provider.name, provider.endpoint_accepts | ours, provider.reasons)
-
-
-def _spec_fields() -> frozenset[str]:
-    return frozenset(PodArgs.__mro__[1].model_fields)  # type: ignore[attr-defined]
