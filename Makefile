@@ -48,20 +48,22 @@ faults: setup ## The full fault campaigns: 50 rounds each
 	@$(PY) -m tests.faults --rounds 50 $(ARGS)
 
 .PHONY: lock
-lock: ## Resolve requirements/dev.in and pyproject.toml anew into requirements/dev.txt (needs uv)
+lock: ## Resolve requirements/dev.in and both pyproject.toml anew into requirements/dev.txt (needs uv)
 	@command -v $(UV) >/dev/null || { echo "uv is needed: https://docs.astral.sh/uv/" >&2; exit 1; }
 	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
-	  --python-version 3.11 --extra testing $(ARGS) pyproject.toml requirements/dev.in -o requirements/dev.txt
+	  --python-version 3.11 --all-extras --no-emit-package atlas-session $(ARGS) \
+	  pyproject.toml sdk/python/pyproject.toml requirements/dev.in -o requirements/dev.txt
 
 .PHONY: clean
 clean: ## Remove what the other targets made in this folder (the cached engine stays)
 	rm -rf $(VENV) .demo .benchmarks .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# The lock is whole, so pip resolves nothing: left to itself it prefers a newer release of what an extra names.
 # Redone when the lock or the package's own metadata change; an environment that was left half made is begun anew.
-$(STAMP): requirements/dev.txt pyproject.toml tools/venv
+$(STAMP): requirements/dev.txt pyproject.toml sdk/python/pyproject.toml tools/venv
 	@echo "setup: installing the locked packages into $(VENV)" >&2
 	@tools/venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/dev.txt
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: -r requirements/dev.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable sdk/python --editable .
 	@touch $@

@@ -20,9 +20,10 @@ def tracked() -> list[Path]:
 
 @pytest.fixture(scope="session")
 def modules() -> dict[str, Path]:
-    """Every module of the package: dotted name → file."""
+    """Every module of both packages: dotted name → file."""
     found = {}
-    for path in sorted((ROOT / "pulumi_atlas").rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    for home, package in ((ROOT, "pulumi_atlas"), (ROOT / "sdk" / "python", "atlas_session")):
+        for path in sorted((home / package).rglob("*.py")):
+            parts = path.relative_to(home).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found

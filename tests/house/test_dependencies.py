@@ -22,7 +22,39 @@ def project(root: Path) -> dict[str, Any]:
     return fields
 
 
+#: Ours, beside this package: not in the lock, since it is no release of somebody else's.
+OURS = "atlas-session"
+
+#: The only part of atlas-session that may use more than the standard library: the guard as a reverse proxy.
+PROXY = "atlas_session.guard._proxy"
+
+
+@pytest.fixture
+def session_project(root: Path) -> dict[str, Any]:
+    fields = tomllib.loads((root / "sdk" / "python" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert isinstance(fields, dict)
+    return fields
+
+
+def test_what_runs_in_other_peoples_pods_needs_the_standard_library_only(
+    session_project: dict[str, Any], modules: dict[str, Path]
+) -> None:
+    assert session_project["dependencies"] == []
+    extra = _names(session_project["optional-dependencies"]["guard"])
+    providers = packages_distributions()
+    wrong = []
+    for name, path in modules.items():
+        if not name.startswith("atlas_session"):
+            continue
+        allowed = extra if name.startswith(PROXY) else set()
+        for top in _foreign(path):
+            if not {canonicalize_name(owner) for owner in providers.get(top, [top])} & allowed:
+                wrong.append(f"{name} imports {top}")
+    assert not wrong, wrong
+
+
 def test_every_foreign_import_is_a_declared_dependency(project: dict[str, Any], modules: dict[str, Path]) -> None:
+    modules = {name: path for name, path in modules.items() if name.startswith("pulumi_atlas")}
     declared = _names(project["dependencies"])
     for_tests = declared | _names(project["optional-dependencies"]["testing"])
     providers = packages_distributions()
@@ -36,9 +68,13 @@ def test_every_foreign_import_is_a_declared_dependency(project: dict[str, Any], 
     assert not wrong, wrong
 
 
-def test_the_lock_satisfies_every_declared_dependency(root: Path, project: dict[str, Any]) -> None:
+def test_the_lock_satisfies_every_declared_dependency(
+    root: Path, project: dict[str, Any], session_project: dict[str, Any]
+) -> None:
     locked = dict(re.findall(r"^([\w.-]+)==([\w.+!-]+)", _lock(root), re.M))
     wanted = [*project["dependencies"], *project["optional-dependencies"]["testing"]]
+    wanted += session_project["optional-dependencies"]["guard"]
+    wanted = [line for line in wanted if not line.startswith(OURS)]
     wanted += [line for line in (root / "requirements" / "dev.in").read_text().splitlines() if line and line[0] != "#"]
     for requirement in map(Requirement, wanted):
         version = locked.get(canonicalize_name(requirement.name))
@@ -70,4 +106,4 @@ def _foreign(path: Path) -> set[str]:
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module.split(".")[0])
-    return found - sys.stdlib_module_names - {"pulumi_atlas"}
+    return found - sys.stdlib_module_names - {"pulumi_atlas", "atlas_session"}

@@ -35,8 +35,10 @@ def test_the_change_log_begins_with_this_version(root: Path) -> None:
 
 def test_the_change_log_gives_the_reason_of_each_dependency(root: Path) -> None:
     text = (root / "CHANGELOG.md").read_text(encoding="utf-8").lower()
-    metadata = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    names = [re.split(r"[<>=~!\[ ;]", line)[0].lower() for line in metadata["project"]["dependencies"]]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    session = tomllib.loads((root / "sdk/python/pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [*project["dependencies"], *session["optional-dependencies"]["guard"]]
+    names = [re.split(r"[<>=~!\[ ;]", line)[0].lower() for line in lines]
     assert [name for name in names if not re.search(rf"\b{re.escape(name)}\b", text)] == []
 
 

@@ -42,6 +42,7 @@ def test_every_room_stands_on_a_storey(root: Path, modules: dict[str, Path]) -> 
     plan.read(root / ".importlinter")
     words = plan["importlinter:contract:storeys"]["layers"].replace("(", " ").replace(")", " ").split()
     placed = set(words) - {"|"}
+    modules = {name: path for name, path in modules.items() if name.startswith("pulumi_atlas.")}
     rooms = {name for name in modules if name.count(".") == 1} - {"pulumi_atlas.providers"}
     rooms |= {name for name in modules if name.startswith("pulumi_atlas.providers.") and name.count(".") == 2}
     assert rooms <= placed, f"give these a storey in .importlinter: {sorted(rooms - placed)}"
