@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import programs, results_file, table
-from benchmarks.figures import import_time, local_pods, requests, up
+from benchmarks.figures import import_time, local_pods, requests, signed_access, up
 from benchmarks.project import Bench, MeasurementFailed
 from benchmarks.row import Row
 from pulumi_atlas import engine
@@ -33,7 +33,11 @@ FIGURES: dict[str, Measure] = {
     "up-100": up.measure_provisioning,
     "requests": requests.measure,
     "local": local_pods.measure,
+    "signed-access": signed_access.measure,
 }
+
+#: Figures that run no engine, and so need no warm-up of one.
+WITHOUT_ENGINE = frozenset({"import", "signed-access"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 def _prepared(folder: Path, name: str) -> Bench:
     """A bench of its own for each figure, with both kinds of program run once, so that no cache is cold."""
     bench = Bench(folder / name)
-    if name != "import":
+    if name not in WITHOUT_ENGINE:
         bench.project(programs.pods(1, up.MOCK_PODS)).up()
         bench.project(programs.naive(1)).up()
     return bench
