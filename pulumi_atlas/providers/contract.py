@@ -48,6 +48,7 @@ __all__ = [
     "SupportsProviderTtl",
     "SupportsReach",
     "SupportsRegistryCredentials",
+    "SupportsRetag",
     "SupportsSpecCheck",
     "SupportsSpot",
     "SupportsStableUrls",
@@ -55,11 +56,15 @@ __all__ = [
     "SupportsTemplates",
     "SupportsUpdate",
     "SupportsVolumes",
+    "ThingKind",
     "abilities",
 ]
 
 #: What a changed property asks for: nothing more than telling the provider, a restart of the pod, or a new thing.
 Change = Literal["in_place", "restart", "replace"]
+
+#: What can be rented.
+ThingKind = Literal["pod", "volume", "endpoint"]
 
 
 @runtime_checkable
@@ -159,6 +164,19 @@ class SupportsUpdate(Protocol):
 
     async def update_compute(self, pod_id: PodId, spec: ComputeSpec, *, restart: bool) -> Compute:
         """Make `spec` the pod's spec. With `restart`, a pod that runs is restarted with it. Raises NotFound, Conflict."""
+        ...
+
+
+@runtime_checkable
+class SupportsRetag(Protocol):
+    """The owner that a thing carries can be changed, so that it can be taken into a stack and given up again."""
+
+    async def retag(self, kind: ThingKind, ident: str, tag: Tag) -> None:
+        """Let the thing carry `tag.owner`; nothing else of it changes, and what runs is not restarted. Safe to repeat.
+
+        A birth is for life: a thing that has none gets the tag's, and one that has another one is refused (Conflict).
+        Raises NotFound, and UnknownOutcome when the answer was lost.
+        """
         ...
 
 
@@ -330,6 +348,7 @@ class SupportsRegistryCredentials(Protocol):
 ABILITIES: Mapping[str, tuple[type, str]] = {
     "stop": (SupportsStop, "stop"),
     "update": (SupportsUpdate, "update_compute"),
+    "retag": (SupportsRetag, "retag"),
     "on_exit": (SupportsOnExit, "on_exit_choices"),
     "provider_ttl": (SupportsProviderTtl, "enforces_max_lifetime"),
     "reach": (SupportsReach, "settle_s"),

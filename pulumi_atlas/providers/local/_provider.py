@@ -13,12 +13,13 @@ from pulumi_atlas.providers.local._endpoints import LocalEndpoints
 from pulumi_atlas.providers.local._logs import LocalLogs
 from pulumi_atlas.providers.local._pods import ACCEPTS, REASONS
 from pulumi_atlas.providers.local._records import PodRecords
+from pulumi_atlas.providers.local._retag import LocalRetag
 from pulumi_atlas.providers.local._volumes import LocalVolumes
 
 __all__ = ["LocalProvider"]
 
 
-class LocalProvider(LocalLogs, LocalVolumes, LocalEndpoints):
+class LocalProvider(LocalLogs, LocalVolumes, LocalEndpoints, LocalRetag):
     """This computer as a cloud: free of charge, without GPUs to rent, and real.
 
     All state lives in one folder: `ATLAS_LOCAL_DIR`, else the setting `dir`, else the user's data folder. Several

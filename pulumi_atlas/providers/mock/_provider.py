@@ -28,8 +28,8 @@ from pulumi_atlas.models import (
     Port,
     VolumeSpec,
 )
-from pulumi_atlas.providers.contract import Change
-from pulumi_atlas.providers.mock import _catalog, _endpoints, _jobs, _pods, _volumes
+from pulumi_atlas.providers.contract import Change, ThingKind
+from pulumi_atlas.providers.mock import _catalog, _endpoints, _jobs, _pods, _retag, _volumes
 from pulumi_atlas.providers.mock._calls import Act, Caller, shown
 from pulumi_atlas.providers.mock._state import PROVIDER, State
 from pulumi_atlas.providers.mock._world import World
@@ -106,6 +106,12 @@ class MockProvider:
 
     async def aclose(self) -> None:
         return None
+
+    async def retag(self, kind: ThingKind, ident: str, tag: Tag) -> None:
+        def act(state: State, now: float, account: str) -> None:
+            _retag.retag(state, now, kind, ident, account, tag)
+
+        self._calls.write("retag", {"kind": kind, "id": ident, "birth": tag.birth, "owner": str(tag.owner)}, act)
 
     # --- compute -------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from pulumi_atlas.testing.conformance._jobs import JobConformance
 from pulumi_atlas.testing.conformance._logs import LogConformance
 from pulumi_atlas.testing.conformance._offers import OfferConformance
 from pulumi_atlas.testing.conformance._power import OnExitConformance, StopConformance
+from pulumi_atlas.testing.conformance._retag import RetagConformance
 from pulumi_atlas.testing.conformance._stage import Stage, story
 from pulumi_atlas.testing.conformance._suite import Suite
 from pulumi_atlas.testing.conformance._update import UpdateConformance
@@ -47,6 +48,7 @@ __all__ = [
     "OfferConformance",
     "OnExitConformance",
     "ProviderConformance",
+    "RetagConformance",
     "StableUrlConformance",
     "Stage",
     "StopConformance",
@@ -63,6 +65,7 @@ class ProviderConformance(
     StopConformance,
     OnExitConformance,
     UpdateConformance,
+    RetagConformance,
     VolumeConformance,
     EndpointConformance,
     JobConformance,
