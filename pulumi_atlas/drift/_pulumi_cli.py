@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -95,21 +96,25 @@ class PulumiCli:
         option = () if words[-1] == "--show-name" else self._stack_option()
         return self._checked([*words, "--non-interactive", "--color", "never", *option], _READ_S, gently=False)
 
-    def _change(self, *words: str) -> Finished:
-        return self._checked(list(words), _CHANGE_S, gently=True)
+    def _change(self, *words: str, stdin: bytes = b"") -> Finished:
+        return self._checked(list(words), _CHANGE_S, gently=True, stdin=stdin)
 
-    def _checked(self, words: Sequence[str], timeout_s: float, *, gently: bool) -> Finished:
-        done = self._run(words, timeout_s, gently=gently)
+    def _checked(self, words: Sequence[str], timeout_s: float, *, gently: bool, stdin: bytes = b"") -> Finished:
+        done = self._run(words, timeout_s, gently=gently, stdin=stdin)
         if done.code:
             raise _error(done)
         return done
 
-    def _run(self, words: Sequence[str], timeout_s: float, *, gently: bool) -> Finished:
+    def _run(self, words: Sequence[str], timeout_s: float, *, gently: bool, stdin: bytes = b"") -> Finished:
         command = str(self._engine.path or "pulumi")
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:  # files: an orphan cannot block us
+        with contextlib.ExitStack() as files:  # files without a name: an orphan cannot block us, and nothing of them stays
+            out, err, told = (files.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+            told.write(stdin)
+            told.seek(0)
             try:
                 child = subprocess.Popen(
-                    [command, *words], cwd=self.folder, env=self._environ, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+                    [command, *words], cwd=self.folder, env=self._environ,
+                    stdin=told if stdin else subprocess.DEVNULL, stdout=out, stderr=err,
                 )  # fmt: skip
             except OSError as error:
                 raise ConfigError(

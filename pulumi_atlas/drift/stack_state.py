@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +22,11 @@ _KINDS: Mapping[str, KindName] = {"Pod": "pod", "Volume": "volume", "Endpoint": 
 
 @dataclass(frozen=True)
 class Held:
-    """One of our things as the state holds it. `doomed`: it was replaced, and the engine has yet to delete it."""
+    """One of our things as the state holds it.
+
+    `doomed`: it was replaced, and the engine has yet to delete it; `external`: it is only read (`Pod.get`), not managed;
+    `digest`: another one after each change of the row.
+    """
 
     urn: str
     type: str
@@ -31,6 +37,8 @@ class Held:
     provider: str | None
     account: str | None
     doomed: bool = False
+    external: bool = False
+    digest: str = ""
 
     @property
     def kind(self) -> KindName | None:
@@ -125,7 +133,14 @@ def _held(row: Mapping[str, Any]) -> Held:
         provider=_text(row, "provider"),
         account=_text(row, "account"),
         doomed=bool(row.get("delete")),
+        external=bool(row.get("external")),
+        digest=_digest(row),
     )
+
+
+def _digest(row: Mapping[str, Any]) -> str:
+    values = [row.get("id"), row.get("inputs"), row.get("outputs")]
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _text(row: Mapping[str, Any], name: str) -> str | None:

@@ -189,6 +189,19 @@ class Life(ABC):
 
             _process.run(work())
 
+    # ---- what an import asks
+
+    def as_stored(
+        self, arguments: Mapping[str, Any], tag: Tag, thing: Any, identity: str
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Inputs and outputs of an existing thing that these arguments declare. Raises InvalidSpec when none can."""
+        raw = self._arguments(arguments)
+        failures = self._failures(raw)
+        if failures:
+            raise InvalidSpec(failures, provider=str(raw.get("provider")), operation=f"import {self.kind.name}")
+        inputs = {**raw, **self._with_defaults(raw), "birth": tag.birth, "owner": str(tag.owner)}
+        return inputs, self._outs(inputs, thing, identity, made=None)
+
     # ---- shared
 
     def _arguments(self, props: Mapping[str, Any]) -> dict[str, Any]:
