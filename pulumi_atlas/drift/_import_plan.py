@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pulumi_atlas.client.intents import KindName
+from pulumi_atlas.drift._import_env import EnvPlace
 from pulumi_atlas.drift._python_lines import Declaration
 from pulumi_atlas.drift.stack_state import Held, StackState
 from pulumi_atlas.errors import AtlasError, Conflict, NotFound, Unsupported
@@ -30,7 +30,7 @@ _UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True)
 class Target:
-    """The stack that takes things, and the account that they are in. `settings`: its configuration, secrets in clear."""
+    """The stack that takes things, and the account that they are in."""
 
     stack: str
     stack_id: StackId
@@ -38,7 +38,6 @@ class Target:
     provider: Any
     account: str | None
     identity: str
-    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def can_retag(self) -> bool:
@@ -58,8 +57,7 @@ class Target:
 class Step:
     """The import of one thing. `stored` is None when the stack holds it already: then only what is missing is done.
 
-    `before`: its owner now; `rename`, `retag`: whether the provider is to be told; `env_key`: the name of the secret
-    setting that holds `env`, and `store_env` whether it is to be written.
+    `before`: its owner now; `rename`, `retag`: whether the provider is to be told; `env_place`: where its env is kept.
     """
 
     kind: KindName
@@ -72,20 +70,20 @@ class Step:
     arguments: Mapping[str, Any] = field(repr=False)
     rename: bool
     retag: bool
-    env_key: str | None
-    store_env: bool
     cost_per_hour: float | None
     notes: tuple[str, ...] = ()
+    env_place: EnvPlace | None = None
 
     @property
-    def env_json(self) -> str:
-        """The environment as the secret setting holds it."""
-        return json.dumps(self.arguments.get("env", {}), sort_keys=True)
+    def env(self) -> Mapping[str, str]:
+        """Its environment, all of which counts as secret."""
+        env: Mapping[str, str] = self.arguments.get("env") or {}
+        return env
 
     @property
     def declaration(self) -> Declaration:
         """For the lines to paste."""
-        return Declaration(CLASS_NAMES[self.kind], self.name, self.id, self.arguments, self.env_key)
+        return Declaration(CLASS_NAMES[self.kind], self.name, self.id, self.arguments, self.env_place)
 
     def lines(self, stack: str) -> list[str]:
         """What would be done, in words."""
@@ -98,18 +96,19 @@ class Step:
             said.append(f"{what}: its owner becomes {self.tag.owner} (now: {self.before or 'nobody'})")
         if self.rename:
             said.append(f"{what}: its name becomes {self.name} (now: {self.live_name or 'none'})")
-        if self.store_env:
-            said.append(f"{what}: its env is kept as the secret setting {self.env_key}")
+        if self.env_place:
+            said.append(f"{what}: its env is kept as the secret setting {self.env_place}")
         return [*said, *(f"{what}: {note}" for note in self.notes)]
 
     def as_json(self) -> dict[str, Any]:
-        names = ("kind", "id", "name", "live_name", "rename", "retag", "env_key", "cost_per_hour")
+        names = ("kind", "id", "name", "live_name", "rename", "retag", "cost_per_hour")
         return {
             **{name: getattr(self, name) for name in names},
             "held": self.stored is None,
             "birth": self.tag.birth,
             "owner_before": str(self.before) if self.before else None,
             "owner": str(self.tag.owner),
+            "env": str(self.env_place) if self.env_place else None,
             "notes": list(self.notes),
         }
 
@@ -139,7 +138,6 @@ def make_step(
     tag = Tag(thing.birth or (held.birth if held else None) or new_birth(), _path_kept(held, owner))
     arguments = _arguments(kind, thing, target)
     stored = None if held else stored_thing(kind, thing, arguments, name=name, tag=tag, identity=target.identity)
-    env_key, store_env = _env_key(name, arguments, target.settings)
     return Step(
         kind=kind,
         id=thing.id,
@@ -151,8 +149,6 @@ def make_step(
         arguments=arguments,
         rename=rename,
         retag=target.can_retag and thing.owner != tag.owner,
-        env_key=env_key,
-        store_env=store_env,
         cost_per_hour=thing.cost_per_hour,
         notes=tuple(_notes(kind, thing, target, arguments, taken_from_others=forced)),
     )
@@ -205,27 +201,6 @@ def _arguments(kind: KindName, thing: Any, target: Target) -> dict[str, Any]:
     else:
         said = volume_arguments(thing, has_regions="regions" in target.provider.accepts)
     return {"provider": target.provider.name, **({"account": target.account} if target.account else {}), **said}
-
-
-def _env_key(name: str, arguments: Mapping[str, Any], settings: Mapping[str, str]) -> tuple[str | None, bool]:
-    """The setting's name, and whether it must be written: one that holds the same already is used again."""
-    env = arguments.get("env")
-    if not env:
-        return None, False
-    wanted, number = f"{name}Env", 2
-    key = wanted
-    while key in settings:
-        if _same_json(settings[key], env):
-            return key, False
-        key, number = f"{wanted}{number}", number + 1
-    return key, True
-
-
-def _same_json(text: str, value: Any) -> bool:
-    try:
-        return bool(json.loads(text) == value)
-    except ValueError:
-        return False
 
 
 def _notes(kind: KindName, thing: Any, target: Target, arguments: Mapping[str, Any], *, taken_from_others: bool) -> Any:

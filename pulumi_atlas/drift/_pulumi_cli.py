@@ -107,7 +107,9 @@ class PulumiCli:
 
     def _run(self, words: Sequence[str], timeout_s: float, *, gently: bool, stdin: bytes = b"") -> Finished:
         command = str(self._engine.path or "pulumi")
-        with contextlib.ExitStack() as files:  # files without a name: an orphan cannot block us, and nothing of them stays
+        with (
+            contextlib.ExitStack() as files
+        ):  # files without a name: an orphan cannot block us, and nothing of them stays
             out, err, told = (files.enter_context(tempfile.TemporaryFile()) for _ in range(3))
             told.write(stdin)
             told.seek(0)

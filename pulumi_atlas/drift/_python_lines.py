@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pulumi_atlas.drift._import_env import EnvPlace
+
 __all__ = ["Declaration", "literal", "python_lines"]
 
 _TAKEN = frozenset({"atlas", "config", "pulumi"})
@@ -18,13 +20,13 @@ _WIDTH = 100
 
 @dataclass(frozen=True)
 class Declaration:
-    """One resource: its class's name, its own name, its id, its arguments; `env_key`: the secret that holds its `env`."""
+    """One resource: its class's name, its own name, its id, its arguments, and where its `env` is kept."""
 
     class_name: str
     name: str
     id: str
     arguments: Mapping[str, Any]
-    env_key: str | None = None
+    env_place: EnvPlace | None = None
 
 
 def python_lines(declarations: Sequence[Declaration]) -> str:
@@ -32,7 +34,7 @@ def python_lines(declarations: Sequence[Declaration]) -> str:
     if not declarations:
         return ""
     names = _variables(declarations)
-    configured = any(one.env_key for one in declarations)
+    configured = any(one.env_place for one in declarations)
     head = (["import pulumi"] if configured else []) + ["import pulumi_atlas as atlas", ""]
     head += ["config = pulumi.Config()"] if configured else []
     blocks = [_block(one, names[one.id], names) for one in declarations]
@@ -60,11 +62,16 @@ def _number(value: float) -> str:
 
 def _block(one: Declaration, variable: str, names: Mapping[str, str]) -> str:
     given = [f"{key}={_argument(key, value, names)}" for key, value in one.arguments.items() if key != "env"]
-    if one.env_key:
-        given.append(f"env=config.require_secret_object({literal(one.env_key)})")
+    if one.env_place:
+        given.append(f"env={_from_settings(one.env_place)}")
     head, inner = f"{variable} = atlas.{one.class_name}(", [literal(one.name), *given]
     line = head + ", ".join(inner) + ")"
     return line if len(line) <= _WIDTH else "\n".join([head, *(f"    {text}," for text in inner), ")"])
+
+
+def _from_settings(place: EnvPlace) -> str:
+    entry = f"[{literal(place.entry)}]" if place.entry is not None else ""
+    return f"config.require_secret_object({literal(place.key)}){entry}"
 
 
 def _argument(key: str, value: Any, names: Mapping[str, str]) -> str:

@@ -16,10 +16,18 @@ __all__ = ["StackEditor"]
 
 _CALM = ("--non-interactive", "--color", "never")
 _STDIN = "/dev/stdin"
+_READ_S = 60.0
 
 
 class StackEditor(PulumiCli):
     """As `PulumiCli`. Every method raises AtlasError when pulumi fails."""
+
+    _config: dict[str, str] | None = None
+
+    def stack_names(self) -> list[str]:
+        """The names of the project's stacks."""
+        done = self._checked(["stack", "ls", "--json", *_CALM], _READ_S, gently=False)
+        return [str(row["name"]) for row in json.loads(done.stdout or "[]")]
 
     def import_resources(self, content: bytes) -> None:
         """Take resources into the state. `content`: the engine's import file."""
@@ -34,14 +42,20 @@ class StackEditor(PulumiCli):
         """Put a whole state in place, secrets as the ciphertext that `stack_export` gave."""
         self._change("stack", "import", *_CALM, *self._stack_option(), stdin=json.dumps(export).encode())
 
-    def settings(self, project: str) -> dict[str, str]:
-        """The project's own configuration with secrets in clear, by name without the project's: never to be shown."""
-        rows = json.loads(self._read("config", "--show-secrets", "--json").stdout or "{}")
-        return {
-            name.removeprefix(f"{project}:"): str(row["value"])
-            for name, row in rows.items()
-            if name.startswith(f"{project}:") and isinstance(row, dict) and row.get("value") is not None
-        }
+    def settings(self, namespace: str) -> dict[str, str]:
+        """The configuration of one namespace (a project's own has its name), without that before each name.
+
+        Secrets are in clear, so it is never to be shown. Asked for once: what this process sets itself is not in it.
+        """
+        if self._config is None:
+            rows = json.loads(self._read("config", "--show-secrets", "--json").stdout or "{}")
+            values = {name: row.get("value") for name, row in rows.items() if isinstance(row, dict)}
+            self._config = {name: str(value) for name, value in values.items() if value is not None}
+        head = f"{namespace}:"
+        return {name.removeprefix(head): value for name, value in self._config.items() if name.startswith(head)}
+
+    def atlas_config(self) -> dict[str, str]:
+        return {f"atlas:{name}": value for name, value in self.settings("atlas").items()}
 
     def set_secret(self, name: str, value: str) -> None:
         """Keep a secret in the stack's configuration."""

@@ -16,13 +16,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pulumi_atlas.client.custody import Custodian, Seen
 from pulumi_atlas.client.intents import IntentBook, KindName
 from pulumi_atlas.drift._backend import Project, find_project
+from pulumi_atlas.drift._import_env import place_envs
 from pulumi_atlas.drift._import_file import import_content
 from pulumi_atlas.drift._import_plan import Step, Target, free_name, make_step
 from pulumi_atlas.drift._python_lines import python_lines
@@ -54,7 +55,10 @@ class Left:
 
 @dataclass(frozen=True)
 class ImportPlan:
-    """What would be taken, and what is left where it is. `new_stack_id`: the state has no id of ours yet and gets one."""
+    """What would be taken, and what is left where it is.
+
+    `new_stack_id`: the state has no id of ours yet and gets one; `secrets`: settings that are to be written.
+    """
 
     stack: str
     provider: str
@@ -63,6 +67,7 @@ class ImportPlan:
     new_stack_id: bool
     steps: tuple[Step, ...]
     left: tuple[Left, ...] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def code(self) -> str:
@@ -136,9 +141,8 @@ class Importer:
             self.cli.import_resources(
                 import_content([*([stored_stack(plan.stack_id)] if plan.new_stack_id else []), *fresh])
             )
-        for step in plan.steps:
-            if step.env_key and step.store_env:
-                self.cli.set_secret(step.env_key, step.env_json)
+        for name, value in plan.secrets.items():
+            self.cli.set_secret(name, value)
         return Imported(plan, asyncio.run(self._tell_provider(plan)))
 
     # ---- looking
@@ -195,19 +199,21 @@ class Importer:
             provider=custodian.provider,
             account=self._account,
             identity=await custodian.identity(),
-            settings=self.cli.settings(self.project.name),
         )
         return target, state.stack_id is None
 
     def _made_plan(self, target: Target, new: bool, steps: Sequence[Step], left: Sequence[Left]) -> ImportPlan:
+        settings = self.cli.settings(self.project.name)
+        places, secrets = place_envs([(step.name, step.env) for step in steps], settings)
         return ImportPlan(
             stack=self.stack,
             provider=target.provider.name,
             account=target.identity,
             stack_id=target.stack_id,
             new_stack_id=new,
-            steps=tuple(steps),
+            steps=tuple(replace(step, env_place=place) for step, place in zip(steps, places, strict=True)),
             left=tuple(left),
+            secrets=secrets,
         )
 
     # ---- acting

@@ -40,7 +40,7 @@ def on_take(
 
 def on_release(owner: Owner | None, *, held: bool, ours: Collection[str], forced: bool = False) -> Release:
     """May it be given up here? What the stack holds or owns may; of others' only a person can know."""
-    if owner is not None and owner.kind == "manual":
+    if (owner is not None and owner.kind == "manual") or (owner is None and not held):
         return "done"
     if held or forced or owner is None or owner.id in ours:
         return "release"

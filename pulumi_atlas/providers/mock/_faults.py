@@ -57,6 +57,7 @@ OPERATIONS: frozenset[str] = READS | {
     "create_volume",
     "delete_endpoint",
     "delete_volume",
+    "retag",
     "run_job",
     "start",
     "stop",

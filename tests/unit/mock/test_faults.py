@@ -103,6 +103,7 @@ def test_each_operation_can_fail() -> None:
         "list_offers": p.list_offers,
         "list_volumes": p.list_volumes,
         "logs": lambda: first(p.logs(one)),
+        "retag": lambda: p.retag("pod", one, tag()),
         "run_job": lambda: p.run_job(job(e)),
         "start": lambda: p.start(one),
         "stop": lambda: p.stop(one),
