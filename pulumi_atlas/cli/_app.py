@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pulumi_atlas.cli import compute, doctor, endpoints, gpus, imports, jobs, providers, volumes
+from pulumi_atlas.cli import compute, doctor, drift, endpoints, gpus, imports, jobs, providers, volumes
 from pulumi_atlas.cli._exit import EPILOG
 
 __all__ = ["app"]
@@ -42,6 +42,7 @@ def _root(
 
 app.command("doctor")(doctor.show)
 app.command("import")(imports.show)
+app.command("drift")(drift.show)
 app.command("providers")(providers.show)
 app.command("gpus")(gpus.show)
 app.add_typer(compute.app, name="compute")

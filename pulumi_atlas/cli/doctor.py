@@ -15,8 +15,8 @@ from pulumi_atlas.cli._exit import Exit
 from pulumi_atlas.cli._output import Out
 
 if TYPE_CHECKING:
+    from pulumi_atlas.drift.examination import Report
     from pulumi_atlas.drift.recovery import Outcome, RecoveryPlan
-    from pulumi_atlas.drift.report import Report
 
 __all__ = ["show"]
 

@@ -18,9 +18,10 @@ from pulumi_atlas import engine as engines
 from pulumi_atlas.engine import Engine
 from pulumi_atlas.errors import AtlasError, ConfigError, Conflict, ProviderFailure, TimedOut
 
-__all__ = ["Finished", "PulumiCli"]
+__all__ = ["Finished", "PulumiCli", "failure_of"]
 
 _READ_S = 60.0
+_LOOK_S = 900.0
 _CHANGE_S = 3600.0
 _GRACE_S = 120.0
 _QUIET = ("--yes", "--skip-preview", "--non-interactive", "--color", "never")
@@ -85,6 +86,18 @@ class PulumiCli:
         target = ("--target", root_urn) if root_urn else ()
         self._change("refresh", "--clear-pending-creates", *_QUIET, *target, *self._stack_option())
 
+    def look(self, event_log: Path, *, exclude: Sequence[str] = ()) -> Finished:
+        """Ask each resource how it is, changing nothing; what is seen goes into the log. Does not raise when some cannot
+        be asked: the log says which. `exclude`: URNs that are not asked."""
+        words = ["refresh", "--preview-only", "--run-program", "--non-interactive", "--color", "never"]
+        words += ["--suppress-outputs", "--event-log", str(event_log), *self._stack_option()]
+        words += [word for urn in exclude for word in ("--exclude", urn)]
+        return self._run(words, _LOOK_S, gently=False, environ={"PULUMI_DEBUG_COMMANDS": "true"})
+
+    def accept(self) -> Finished:
+        """Make the state as the world is."""
+        return self._change("refresh", "--run-program", *_QUIET, *self._stack_option())
+
     def up_refresh(self) -> Finished:
         """Make the world as the program says, after a look at it."""
         return self._change("up", "--refresh", *_QUIET, *self._stack_option())
@@ -102,10 +115,18 @@ class PulumiCli:
     def _checked(self, words: Sequence[str], timeout_s: float, *, gently: bool, stdin: bytes = b"") -> Finished:
         done = self._run(words, timeout_s, gently=gently, stdin=stdin)
         if done.code:
-            raise _error(done)
+            raise failure_of(done)
         return done
 
-    def _run(self, words: Sequence[str], timeout_s: float, *, gently: bool, stdin: bytes = b"") -> Finished:
+    def _run(
+        self,
+        words: Sequence[str],
+        timeout_s: float,
+        *,
+        gently: bool,
+        environ: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+    ) -> Finished:
         command = str(self._engine.path or "pulumi")
         with (
             contextlib.ExitStack() as files
@@ -115,7 +136,7 @@ class PulumiCli:
             told.seek(0)
             try:
                 child = subprocess.Popen(
-                    [command, *words], cwd=self.folder, env=self._environ,
+                    [command, *words], cwd=self.folder, env={**self._environ, **(environ or {})},
                     stdin=told if stdin else subprocess.DEVNULL, stdout=out, stderr=err,
                 )  # fmt: skip
             except OSError as error:
@@ -173,7 +194,8 @@ _KNOWN: tuple[tuple[str, type[AtlasError], str], ...] = (
 )  # fmt: skip
 
 
-def _error(done: Finished) -> AtlasError:
+def failure_of(done: Finished) -> AtlasError:
+    """Why a command failed, as one of our errors."""
     said = done.last_lines()
     errors = "\n".join(line for line in (done.stdout + done.stderr).splitlines() if "error:" in line)
     for pattern, kind, hint in _KNOWN:

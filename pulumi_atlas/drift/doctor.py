@@ -21,8 +21,8 @@ from pulumi_atlas.drift._history import births_once_held
 from pulumi_atlas.drift._plan import Note, RecoveryPlan, Scope, make_plan
 from pulumi_atlas.drift._pulumi_cli import PulumiCli
 from pulumi_atlas.drift.checkpoints import find_damaged
+from pulumi_atlas.drift.examination import Problem, Report, Severity
 from pulumi_atlas.drift.locks import Lock, find_locks
-from pulumi_atlas.drift.report import Problem, Report, Severity
 from pulumi_atlas.drift.stack_state import StackState, parse
 from pulumi_atlas.errors import AtlasError, Unauthorized
 from pulumi_atlas.providers import registry

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,3 +40,23 @@ def new_project(tmp_path: Path) -> Callable[..., Project]:
 def alive_with(folder: str) -> list[processes.ProcessIdentity]:
     """Processes that were started for pods of a local folder."""
     return list(processes.processes_with("ATLAS_LOCAL_DIR", folder))
+
+
+@pytest.fixture
+def atlas_command() -> Callable[..., tuple[int, Any]]:
+    """Runs `atlas` in a project's folder. Exit code, and the JSON document (None without `--json`)."""
+
+    def call(project: Project, *words: str) -> tuple[int, Any]:
+        done = subprocess.run(
+            [sys.executable, "-c", "from pulumi_atlas.cli import main; main()", *words],
+            cwd=project.folder,
+            env=project.environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return done.returncode, json.loads(done.stdout) if "--json" in words else done.stdout + done.stderr
+
+    return call

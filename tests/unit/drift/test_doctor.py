@@ -13,7 +13,7 @@ import pytest
 from pulumi_atlas.client import Intent, IntentBook
 from pulumi_atlas.drift._backend import Project, find_backend, find_project
 from pulumi_atlas.drift.doctor import examine
-from pulumi_atlas.drift.report import Report
+from pulumi_atlas.drift.examination import Report
 from pulumi_atlas.errors import ConfigError
 from pulumi_atlas.processes import host_name
 from tests.unit.drift.conftest import STACK_ID

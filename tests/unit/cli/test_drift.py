@@ -1,0 +1,142 @@
+"""`atlas drift`: its table, its document and its exit codes, for constructed reports."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pulumi_atlas.drift
+from pulumi_atlas.cli import _drift_view
+from pulumi_atlas.drift import Change, DriftItem, DriftReport
+from tests.unit.cli.conftest import Atlas
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "drift.md"
+TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "boolean": (bool,),
+    "number": (int, float),
+    "null": (type(None),),
+    "object": (dict,),
+    "array": (list,),
+}
+
+words = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=60)
+values = st.none() | words | st.integers() | st.lists(words, max_size=3) | st.dictionaries(words, words, max_size=2)
+items = st.builds(
+    DriftItem,
+    status=st.sampled_from(sorted(pulumi_atlas.drift.Status.__args__)),  # type: ignore[attr-defined]
+    urn=st.none() | words,
+    kind=st.sampled_from(["pod", "volume", "endpoint", "stack", None]),
+    provider=st.none() | words,
+    id=st.none() | words,
+    changes=st.lists(st.builds(Change, words, values, values), max_size=3).map(tuple),
+    cost_per_hour=st.none() | st.floats(0, 1e5),
+    reason=words,
+    next=words,
+    name=words,
+)
+reports = st.builds(DriftReport, st.just("dev"), st.lists(items, max_size=4).map(tuple), st.booleans())
+
+
+def schema() -> dict[str, Any]:
+    [text] = re.findall(r"^```json\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    parsed: dict[str, Any] = json.loads(text)
+    return parsed
+
+
+def violations(value: Any, wanted: dict[str, Any], where: str = "") -> Iterator[str]:
+    """What is wrong with a value, for the words of JSON Schema that our schema uses."""
+    unknown = wanted.keys() - {
+        *("$schema", "type", "enum", "properties", "required", "additionalProperties", "items", "description"),
+    }
+    assert not unknown, unknown
+    kinds = [wanted["type"]] if isinstance(wanted.get("type"), str) else wanted.get("type", list(TYPES))
+    is_bool = isinstance(value, bool)
+    if not any(isinstance(value, TYPES[kind]) and is_bool <= (kind == "boolean") for kind in kinds):
+        yield f"{where}: {value!r} is not {kinds}"
+        return
+    if "enum" in wanted and value not in wanted["enum"]:
+        yield f"{where}: {value!r} is none of {wanted['enum']}"
+    if isinstance(value, dict) and "properties" in wanted:
+        yield from (f"{where}.{name} is missing" for name in wanted["required"] if name not in value)
+        yield from (f"{where}.{name} is unknown" for name in value.keys() - wanted["properties"].keys())
+        for name in value.keys() & wanted["properties"].keys():
+            yield from violations(value[name], wanted["properties"][name], f"{where}.{name}")
+    if isinstance(value, list) and "items" in wanted:
+        for place, inner in enumerate(value):
+            yield from violations(inner, wanted["items"], f"{where}[{place}]")
+
+
+@given(report=reports)
+def test_every_report_has_the_documented_form(report: DriftReport) -> None:
+    assert list(violations(json.loads(json.dumps(report.as_json())), schema())) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"stack": "dev", "clean": 1, "complete": True, "items": []}, {"stack": "dev", "more": 1}]
+)
+def test_the_documented_form_refuses_others(wrong: dict[str, Any]) -> None:
+    assert list(violations(wrong, schema()))
+
+
+@given(report=reports)
+def test_no_line_is_wider_than_a_terminal(report: DriftReport) -> None:
+    lines = list(_drift_view.lines(report))
+    assert lines
+    assert [line for line in lines if len(line) > _drift_view.WIDTH] == []
+    assert all("\n" not in line for line in lines)
+
+
+def test_the_page_names_every_status() -> None:
+    told = set(re.findall(r"^\| `(\w+)` \|", PAGE.read_text(encoding="utf-8"), re.M))
+    assert told == set(pulumi_atlas.drift.Status.__args__)  # type: ignore[attr-defined]
+    assert told == set(schema()["properties"]["items"]["items"]["properties"]["status"]["enum"])
+
+
+CHANGED = DriftItem("changed", "urn::pod::web", "pod", "mock", "p-1", (Change("image", "a", "b"),), 0.5, "x", "do this")
+SILENT = DriftItem("unreachable", provider="mock", reason="HTTP 500", next="again")
+DONE = DriftItem("finished", "urn::pod::job", "pod", "mock", "p-2", (), 0.0, "it ended", "nothing")
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        (DriftReport("dev"), 0),
+        (DriftReport("dev", (DONE,)), 0),
+        (DriftReport("dev", (CHANGED, DONE)), 7),
+        (DriftReport("dev", (CHANGED, SILENT), complete=False), 10),
+    ],
+)
+def test_the_exit_code_and_the_document(
+    atlas: Atlas, monkeypatch: pytest.MonkeyPatch, found: DriftReport, code: int
+) -> None:
+    monkeypatch.setattr(pulumi_atlas.drift, "report", lambda *args, **options: found)
+    assert atlas("drift").code == code
+    done = atlas("drift", "--json")
+    assert done.code == code
+    assert done.json == json.loads(json.dumps(found.as_json()))
+    assert done.json["clean"] == (code == 0) and done.json["complete"] == (code != 10)
+
+
+def test_the_table_names_what_differs_the_cost_and_the_next_command(
+    atlas: Atlas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulumi_atlas.drift, "report", lambda *args, **options: DriftReport("dev", (CHANGED,)))
+    shown = atlas("drift").out.splitlines()
+    assert shown[0].split() == ["STATUS", "KIND", "NAME", "ID", "$/H"]
+    assert shown[1].split() == ["changed", "pod", "web", "p-1", "0.50"]
+    assert shown[2:4] == ['  image: "a" → "b"', "  next: do this"]
+    assert shown[-1] == "Stack dev: 1 changed; these cost 0.50 per hour."
+
+
+def test_outside_a_project_it_is_wrong_usage(atlas: Atlas) -> None:
+    done = atlas("drift")
+    assert done.code == 2
+    assert "no Pulumi project" in done.err and "--cwd" in done.err
