@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from pulumi_atlas.cli import compute, doctor, drift, endpoints, gpus, imports, jobs, providers, volumes
+from pulumi_atlas.cli import (
+    compute,
+    doctor,
+    drift,
+    endpoints,
+    gpus,
+    imports,
+    jobs,
+    leaks,
+    ownership,
+    providers,
+    volumes,
+)
 from pulumi_atlas.cli._exit import EPILOG
 
 __all__ = ["app"]
@@ -42,6 +54,9 @@ def _root(
 
 app.command("doctor")(doctor.show)
 app.command("import")(imports.show)
+app.command("release")(ownership.release)
+app.command("adopt-owner")(ownership.adopt)
+app.command("leaks")(leaks.show)
 app.command("drift")(drift.show)
 app.command("providers")(providers.show)
 app.command("gpus")(gpus.show)

@@ -10,7 +10,7 @@ code meaning
 4    there is no such thing (not_found)
 5    the present state does not allow it (conflict)
 6    nothing free now, or no money (no_capacity, insufficient_funds)
-7    problems or differences remain (`atlas doctor`, `atlas drift`)
+7    problems or differences remain (`atlas doctor`, `atlas drift`, `atlas leaks`)
 8    interrupted: Ctrl-C, or the answer to a question was no
 9    a wait ended (timeout)
 10   incomplete: a provider failed or was not reached, or an outcome is unknown
@@ -75,7 +75,7 @@ _LINES = (
     (4, "there is no such thing"),
     (5, "the present state does not allow it"),
     (6, "nothing free now, or no money"),
-    (7, "problems or differences remain (atlas doctor, atlas drift)"),
+    (7, "problems or differences remain (atlas doctor, drift, leaks)"),
     (8, "interrupted: Ctrl-C, or a question was answered with no"),
     (9, "a wait ended"),
     (10, "incomplete: provider failed or unreachable, outcome unknown"),

@@ -231,24 +231,28 @@ def test_what_cannot_be_taken_is_refused_and_nothing_is_changed(mocked: tuple[Pr
 
 def test_an_interrupted_import_leaves_no_file(mocked: tuple[Project, World], tmp_path: Path) -> None:
     project, _ = mocked
-    with cloud(project) as client:
-        pods = [client.spawn_compute(name=f"n{number}", image="i", env={"HF": SECRET}) for number in range(3)]
     place = tmp_path / "tmp"
     place.mkdir()
     environ = {**project.environ, "TMPDIR": str(place)}
+    ids = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        words = ["import", "pod", *(pod.id for pod in pods), "--json"]
+        with cloud(project) as client:
+            ids.append(client.spawn_compute(name=number.name, image="i", env={"HF": SECRET}).id)
         running = subprocess.Popen(
-            [*PROGRAM, *words], cwd=project.folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*PROGRAM, "import", "pod", ids[-1]],
+            cwd=project.folder,
+            env=environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         engine = child_that_imports(running)
         assert files_with(place, SECRET) == []
         running.send_signal(number)
-        running.wait(60)
-        engine.wait(60)
+        assert running.wait(60) != 0
+        psutil.wait_procs([engine], timeout=60)
         assert files_with(place, SECRET) == []
     nowhere_in_clear(project, SECRET)
-    code = atlas(project, *words).ok().json["code"]
+    code = atlas(project, "import", "pod", *ids, "--json").ok().json["code"]
     nothing_changes(project, code)
     nowhere_in_clear(project, SECRET)
 
