@@ -7,7 +7,7 @@ nothing is called gone or leaked on the word of somebody who did not answer, or 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pulumi_atlas.client import Intent
 from pulumi_atlas.drift import _words
@@ -35,7 +35,8 @@ class Sight:
     """What one look at a stack saw. `before` and `after`: the state at its begin and end, so that a run beside it shows.
 
     `plan`: the notes, judged. `running`: who is, or may be, at work on the stack, since `running_since` (seconds since the
-    epoch). `once_held`: births that an earlier state held. `moved`: where the state was made and where it is, when these differ.
+    epoch). `locks`: those of runs that are dead. `once_held`: births that an earlier state held. `moved`: where the state was
+    made and where it is, when these differ.
     """
 
     stack: str
@@ -48,6 +49,7 @@ class Sight:
     running_since: float = 0.0
     once_held: frozenset[str] | None = None
     moved: tuple[str, str] | None = None
+    locks: tuple[str, ...] = ()
 
 
 def join(sight: Sight) -> DriftReport:
@@ -225,7 +227,8 @@ class _Join:
         if self.sight.moved:
             return _of_thing(thing, "unreachable", "another copy of this state may have it", _words.ADOPT_OWNER)
         if self.sight.once_held is not None and thing.birth in self.sight.once_held:
-            return _of_thing(thing, "leaked", _words.LET_GO, _words.let_go(thing.kind, thing.id, thing.place.provider))
+            next_ = _words.let_go(thing.kind, thing.id, thing.place.provider)
+            return replace(_of_thing(thing, "leaked", _words.LET_GO, next_), let_go=True)
         return _of_thing(thing, "leaked", _words.LEAKED, _words.LEAKS)
 
     def of_places(self) -> Iterator[DriftItem]:
@@ -238,6 +241,8 @@ class _Join:
             )
 
     def of_stack(self) -> Iterator[DriftItem]:
+        for lock in self.sight.locks:
+            yield DriftItem("unfinished", kind="stack", reason=f"{lock}, which is dead", next=_words.RECONCILE)
         if self.sight.moved is None:
             return
         made, here = self.sight.moved

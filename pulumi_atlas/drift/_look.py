@@ -23,7 +23,7 @@ from pulumi_atlas.drift._pulumi_cli import PulumiCli, failure_of
 from pulumi_atlas.drift._runs import find_provider_processes
 from pulumi_atlas.drift.checkpoints import find_damaged
 from pulumi_atlas.drift.findings import DriftItem, DriftReport
-from pulumi_atlas.drift.locks import find_locks
+from pulumi_atlas.drift.locks import Lock, find_locks
 from pulumi_atlas.drift.stack_state import Held, StackState, parse
 from pulumi_atlas.errors import AtlasError, ConfigError
 
@@ -93,16 +93,20 @@ class _Look:
                 running=running,
                 running_since=since,
                 once_held=once_held,
+                locks=tuple(str(lock) for lock in self._locks(stack) if lock.is_stale),
             )
         )
 
     def _running(self, stack: str) -> tuple[tuple[str, ...], float]:
         """Who is, or may be, at work on the stack, and since when."""
-        locks = [lock for lock in find_locks(self.backend, project=self.project.name, stack=stack) if not lock.is_stale]
+        locks = [lock for lock in self._locks(stack) if not lock.is_stale]
         here = [one for one in find_provider_processes(self.project.folder) if one.engine_lives]
         words = [f"process {lock.pid} on {lock.host}" if lock.pid else "an unknown process" for lock in locks]
         words += [f"a run in this folder (process {one.identity.pid})" for one in here]
         return tuple(words), min((lock.taken_at for lock in locks), default=time.time())
+
+    def _locks(self, stack: str) -> list[Lock]:
+        return find_locks(self.backend, project=self.project.name, stack=stack)
 
     def _refresh(self, state: StackState) -> Refresh:
         """What the engine sees. Where some could not be asked, the rest is asked without them."""

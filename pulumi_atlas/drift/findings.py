@@ -49,7 +49,8 @@ class Change:
 class DriftItem:
     """One thing. `cost_per_hour` is what it costs now, in the account's currency; None when that is not known.
 
-    `account`, `birth`, `owner` and `name` say which thing is meant when something is done about it; JSON does not hold them.
+    `account`, `birth`, `owner` and `name` say which thing is meant when something is done about it; `let_go`: the state held
+    it once, so it may have been kept on purpose. JSON does not hold these.
     """
 
     status: Status
@@ -65,6 +66,7 @@ class DriftItem:
     birth: Birth | None = None
     owner: Owner | None = None
     name: str = ""
+    let_go: bool = False
 
     def as_json(self) -> dict[str, Any]:
         plain = ("urn", "kind", "provider", "id", "status")

@@ -81,16 +81,18 @@ def recover(
     approve: Callable[[RecoveryPlan], bool] | None = None,
     say: Say | None = None,
     orphan_timeout_s: float = 120.0,
+    update: bool = True,
 ) -> Outcome:
     """Bring intents, state and the world together again, in the project's folder; outside one, only manual intents.
 
     `approve` sees the plan before anything is changed (default: yes). Raises Conflict while somebody runs or may be
     running, TimedOut when an orphan does not end, and what the engine or a provider says when that stops it; what
-    happened to single things is in the outcome.
+    happened to single things is in the outcome. Without `update` step f is left out, and remembered: the next recovery does it.
     """
     environ = os.environ if environ is None else environ
     project = find_project(cwd)
     work = _Recovery(cwd, environ, project, stack, say or (lambda line: None), orphan_timeout_s)
+    work.updates = update
     return work.run(approve or (lambda plan: True))
 
 
@@ -102,6 +104,7 @@ class _Recovery:
     ) -> None:  # fmt: skip
         self.folder = project.folder if project else cwd.absolute()
         self.environ, self.project, self.say, self.timeout_s = environ, project, say, timeout_s
+        self.updates = True
         self.state_dir = config.load(cwd=self.folder, environ=environ).state_dir
         self.book = IntentBook(self.state_dir)
         self.backend: Backend = find_backend(environ, project)
@@ -244,7 +247,7 @@ class _Recovery:
 
     def _update(self, outcome: Outcome) -> Outcome:
         """Step f, and the end of the journal."""
-        if self.cli is None or not outcome.plan.update:
+        if self.cli is None or not outcome.plan.update or not self.updates:
             return outcome
         self.say("running `pulumi up --refresh`")
         try:

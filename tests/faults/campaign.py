@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -13,7 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults.world import DECLARED, Broken, World, make_template
+from tests.faults import reconciling
+from tests.faults.reconciling import DriftWorld, make_drift_template
+from tests.faults.world import Broken, World, make_template
 
 __all__ = ["CAMPAIGNS", "Tally", "run"]
 
@@ -32,19 +35,33 @@ class Tally:
     lost: int = 0
     failed: int = 0
     refused_plain_up: int = 0
+    refused_state: int = 0
+    steps_by_hand: int = 0
     terminated: int = 0
     cases: Counter[str] = field(default_factory=Counter)
     troubles: list[str] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
-        return self.rounds > 0 and not (self.leaked or self.duplicated or self.lost or self.failed)
+        bad = (self.leaked, self.duplicated, self.lost, self.failed, self.refused_state, self.steps_by_hand)
+        return self.rounds > 0 and not any(bad)
 
     def line(self) -> str:
-        names = ("campaign", "rounds", "leaked", "duplicated", "lost", "failed", "refused_plain_up", "terminated")
+        names = (
+            "campaign",
+            "rounds",
+            "leaked",
+            "duplicated",
+            "lost",
+            "failed",
+            *_COUNTED[self.campaign == "reconcile"],
+        )
         return json.dumps(
             {**{name: getattr(self, name) for name in names}, "cases": len(self.cases), "holds": self.holds}
         )
+
+
+_COUNTED = (("refused_plain_up", "terminated"), ("refused_state", "steps_by_hand"))
 
 
 Hurt = Callable[[World, int], str]
@@ -72,7 +89,7 @@ def interrupt(world: World, number: int) -> str:
     return f"{step} {times} {held}"
 
 
-CAMPAIGNS: dict[str, Hurt] = {"kill": kill, "interrupt": interrupt}
+CAMPAIGNS: dict[str, Hurt] = {"kill": kill, "interrupt": interrupt, "reconcile": reconciling.hurt}
 
 
 def run(
@@ -82,10 +99,11 @@ def run(
     tally = Tally(name)
     place = Path(tempfile.mkdtemp(prefix=f"atlas-{name}-", dir=folder))
     try:
-        template = make_template(place / "template")
+        make, judge = (make_drift_template, _reconciled) if name == "reconcile" else (make_template, _round)
+        template = make(place / "template")
 
         def one(index: int) -> None:
-            _round(tally, CAMPAIGNS[name], template, place / str(index), (seed * rounds + index) * stride)
+            judge(tally, CAMPAIGNS[name], template, place / str(index), (seed * rounds + index) * stride)
 
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(one, range(rounds)))
@@ -117,6 +135,29 @@ def _round(tally: Tally, hurt: Hurt, template: Path, folder: Path, number: int) 
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _reconciled(tally: Tally, hurt: Hurt, template: Path, folder: Path, number: int) -> None:
+    world = DriftWorld(template, folder)
+    case = f"number {number}"
+    try:
+        case = hurt(world, number)
+        done = world.reconcile()
+        said = f"{done.stdout}\n{done.stderr}"
+        _note(tally, "steps_by_hand", case, [said] if done.returncode else [])
+        plain = world.up()
+        _note(tally, "refused_state", case, [f"{plain.out[-2000:]}\n{said}"] if plain.code else [])
+        _count_declared(tally, world, case, said)
+        world.destroy().ok()
+        _note(tally, "leaked", case, list(world.leftovers()))
+    except (Broken, AssertionError, OSError, ValueError, RuntimeError, subprocess.TimeoutExpired) as error:
+        _note(tally, "failed", case, [f"{type(error).__name__}: {error}"])
+    finally:
+        world.close()
+        _note(tally, "duplicated", case, sorted(world.duplicates) if not case.startswith("replace") else [])
+        tally.rounds += 1
+        tally.cases[case] += 1
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _count_declared(tally: Tally, world: World, case: str, said: str) -> None:
     """Exactly what is declared is there, the state has the same ids, and no intent is open."""
     resources = world.resources()
@@ -126,7 +167,7 @@ def _count_declared(tally: Tally, world: World, case: str, said: str) -> None:
         _note(tally, "duplicated", case, [name for name, count in names.items() if count > 1])
         _note(tally, "leaked", case, [f"{t.name} {t.id} {said}" for t in things if t.id not in known])
         usable = {str(t.name) for t in things if t.id in known and t.status in ("running", "ready")}
-        _note(tally, "lost", case, [f"{name} {said}" for name in sorted(DECLARED[kind] - usable)])
+        _note(tally, "lost", case, [f"{name} {said}" for name in sorted(world.declared[kind] - usable)])
     _note(tally, "failed", case, [f"open intent {name}" for name in world.open_intents()])
 
 

@@ -11,7 +11,7 @@ from tests.faults.campaign import run
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 
-@pytest.mark.parametrize("name", ["kill", "interrupt"])
+@pytest.mark.parametrize("name", ["kill", "interrupt", "reconcile"])
 def test_whatever_is_killed_nothing_is_leaked_lost_or_rented_twice(name: str, tmp_path: Path) -> None:
     tally = run(name, 5, folder=tmp_path)
     assert tally.holds, "\n".join(tally.troubles)

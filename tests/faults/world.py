@@ -12,12 +12,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from pulumi_atlas.drift._runs import find_provider_processes
 from pulumi_atlas.processes import ProcessIdentity, identify, processes_with, send_signal
 from tests.e2e.project import Project
 
@@ -58,7 +59,9 @@ def make_template(folder: Path) -> Path:
 
 
 class World(Project):
-    """A copy of the template. `close` ends what a broken round left, by pid."""
+    """A copy of the template. `declared`: names by kind. `close` ends what a broken round left, by pid."""
+
+    declared: Mapping[str, set[str]] = DECLARED
 
     def __init__(self, template: Path, folder: Path) -> None:
         shutil.copytree(template, folder)
@@ -159,16 +162,23 @@ class World(Project):
 
     def recover(self, *more: str) -> dict[str, Any]:
         """`atlas doctor --recover --yes --json`."""
-        code = "import sys; from pulumi_atlas.cli import main; main()"
-        done = subprocess.run(
-            [sys.executable, "-c", code, "doctor", "--recover", "--yes", "--json", *more],
-            cwd=self.folder, env=self.environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+        done = self.atlas_command("doctor", "--recover", "--yes", "--json", *more)
         answer: dict[str, Any] = json.loads(done.stdout or "{}")
         if done.returncode:
             why = answer.get("failed") or answer.get("error") or answer
             raise Broken(f"recovery ended with {done.returncode}: {why} {done.stderr[-1000:]}")
         return answer
+
+    def atlas_command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """`atlas` in the project's folder."""
+        return subprocess.run(
+            [sys.executable, "-c", "from pulumi_atlas.cli import main; main()", *words],
+            cwd=self.folder, env=self.environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+
+    def orphans(self) -> list[ProcessIdentity]:
+        """Provider processes of this world that still run."""
+        return [one.identity for one in find_provider_processes(self.folder)]
 
     def open_intents(self) -> list[str]:
         return [path.name for path in self.intents() if json.loads(path.read_bytes())["state"] == "open"]
@@ -181,7 +191,7 @@ class World(Project):
     def leftovers(self) -> Iterator[str]:
         """After destroy: what should not be there."""
         yield from (f"{kind} {thing.name}" for kind, things in self.things().items() for thing in things)
-        yield from (f"folder {kind}/{name}" for kind in DECLARED for name in self.rented(kind))
+        yield from (f"folder {kind}/{name}" for kind in self.declared for name in self.rented(kind))
         yield from (f"intent {name}" for name in self.open_intents())
         with contextlib.suppress(Broken):
             wait_until("processes to end", lambda: not self._remaining(), timeout=10)
