@@ -61,7 +61,8 @@ def show(
 
 
 def _do(out: Out, importer: Importer, plan: ImportPlan) -> None:
-    done = importer.run(plan)
+    with _project.repeatable():
+        done = importer.run(plan)
     out.result({**done.as_json(), "done": True}, lambda: _tell(out, done))
     if done.failed:
         raise typer.Exit(_errors.code_of(done.failed[0][1]))
@@ -103,7 +104,7 @@ def _tell(out: Out, done: Imported) -> None:
         for note in step.notes:
             out.note(f"{step.kind} {step.id}: {note}")
     for left in plan.left:
-        out.note(f"left {left.kind} {left.id}: {left.error.message}")
+        out.note(f"Not taken: {left.error.message}")
     for step, error in done.failed:
         say_error(
             f"{step.kind} {step.id} is in stack {plan.stack}, and its provider was not told: {error.message}",

@@ -41,15 +41,16 @@ def release(
     """
     from pulumi_atlas.drift.releasing import Releaser
 
-    out = Out(json=as_json)
+    out, asked = Out(json=as_json), not preview and (forget or force)
     releaser = Releaser(_project.folder(cwd), os.environ, stack=stack, provider=provider, account=account)
     with out.progress("looking"):
         plan = releaser.plan(ident, kind=_kind(kind), forget=forget, forced=force)
     if not preview:
-        if forget or force:
+        if asked:
             _ask(out, plan.lines(), yes=yes, what=f"this gives up {plan.kind} {ident}")
-        releaser.run(plan)
-    out.result({**plan.as_json(), "done": not preview}, lambda: _say(out, plan.lines()))
+        with _project.repeatable():
+            releaser.run(plan)
+    out.result({**plan.as_json(), "done": not preview}, lambda: _say(out, ["Done."] if asked else plan.lines()))
 
 
 def adopt(
@@ -76,7 +77,8 @@ def adopt(
         plan = forker.plan(leave or ())
     if not preview:
         _ask(out, plan.lines(), yes=yes, what=f"this rewrites the state of stack {plan.stack}")
-        forker.run(plan)
+        with _project.repeatable():
+            forker.run(plan)
     out.result({**plan.as_json(), "done": not preview}, lambda: _say(out, plan.lines() if preview else ["Done."]))
 
 

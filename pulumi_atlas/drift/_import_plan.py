@@ -30,7 +30,11 @@ _UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True)
 class Target:
-    """The stack that takes things, and the account that they are in."""
+    """The stack that takes things, and the account that they are in.
+
+    `others`: the name of the stack by the ids and births that other states of the same backend hold, as far as these can
+    be read.
+    """
 
     stack: str
     stack_id: StackId
@@ -38,6 +42,7 @@ class Target:
     provider: Any
     account: str | None
     identity: str
+    others: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def can_retag(self) -> bool:
@@ -47,6 +52,10 @@ class Target:
         """The resource that manages the thing, if there is one; `Pod.get` only reads it."""
         things = (one for one in self.state.things if one.kind == kind and one.id == ident)
         return next((one for one in things if not (one.external or one.doomed)), None)
+
+    def other_holder(self, thing: Any) -> str | None:
+        """The stack whose state holds the thing as well."""
+        return self.others.get(thing.id) or self.others.get(thing.birth or "")
 
     def names(self, kind: KindName) -> set[str]:
         """The names that are taken for that kind."""
@@ -128,6 +137,8 @@ def make_step(
     )
     if verdict not in ("take", "held"):
         raise _refusal(verdict, kind, thing, target)
+    if verdict == "take" and target.other_holder(thing) and not forced:
+        raise _held_elsewhere(kind, thing, target)
     name = held.name if held else name
     rename = (thing.name or None) != name
     if held:
@@ -216,11 +227,21 @@ def _notes(kind: KindName, thing: Any, target: Target, arguments: Mapping[str, A
             f"{target.provider.name} cannot change the owner that it carries, so that it stays {thing.owner or 'nobody'}"
             " there: only this stack's state knows of it, and no drift report will ever call it leaked"
         )
-    if taken_from_others and thing.owner is not None and thing.owner.id not in target.state.stack_ids:
+    other = target.other_holder(thing)
+    foreign = thing.owner is not None and thing.owner.kind != "manual" and thing.owner.id not in target.state.stack_ids
+    if taken_from_others and (other or foreign):
         yield (
-            f"{thing.owner} may still hold it and would destroy it with the rest:"
+            f"{f'stack {other}' if other else thing.owner} may still hold it and would destroy it with the rest:"
             " take it out of that state with `pulumi state delete`"
         )
+
+
+def _held_elsewhere(kind: KindName, thing: Any, target: Target) -> AtlasError:
+    return Conflict(
+        f"the state of stack {target.other_holder(thing)} holds {kind} {thing.id}",
+        operation="import",
+        hint="`atlas release --forget` there takes it out of that state; --force takes it all the same",
+    )
 
 
 def _refusal(verdict: Taking, kind: KindName, thing: Any, target: Target) -> AtlasError:

@@ -24,6 +24,15 @@ class KnownState:
     label: str
     state: StackState | None
 
+    @property
+    def holds(self) -> frozenset[str]:
+        """Ids and births of what it manages, pending operations included; what it only reads is not its own."""
+        if self.state is None:
+            return frozenset()
+        things = [one for one in self.state.things if not one.external]
+        things += [one.thing for one in self.state.pending]
+        return frozenset({one.id for one in things if one.id} | {one.birth for one in things if one.birth})
+
 
 def given_states(
     cwd: Path, environ: Mapping[str, str], *, folders: Sequence[Path] = (), stacks: Sequence[str] = ()

@@ -22,10 +22,11 @@ from typing import Any
 
 from pulumi_atlas.client.custody import Custodian, Seen
 from pulumi_atlas.client.intents import IntentBook, KindName
-from pulumi_atlas.drift._backend import Project, find_project
+from pulumi_atlas.drift._backend import Project, find_backend, find_project
 from pulumi_atlas.drift._import_env import place_envs
 from pulumi_atlas.drift._import_file import import_content
 from pulumi_atlas.drift._import_plan import Step, Target, free_name, make_step
+from pulumi_atlas.drift._known_states import read_folder
 from pulumi_atlas.drift._python_lines import python_lines
 from pulumi_atlas.drift._stack_editor import StackEditor
 from pulumi_atlas.drift.stack_state import parse
@@ -77,7 +78,7 @@ class ImportPlan:
     def lines(self) -> list[str]:
         """The plan in words."""
         said = [line for step in self.steps for line in step.lines(self.stack)]
-        return [*said, *(f"leave {one.kind} {one.id}: {one.error.message}" for one in self.left)]
+        return [*said, *(f"not taken: {one.error.message}" for one in self.left)]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -199,8 +200,16 @@ class Importer:
             provider=custodian.provider,
             account=self._account,
             identity=await custodian.identity(),
+            others=self._held_by_others(),
         )
         return target, state.stack_id is None
+
+    def _held_by_others(self) -> dict[str, str]:
+        """What other stacks of a `file://` backend hold; of other backends nothing is known."""
+        root = find_backend(self.environ, self.project).root
+        mine = (self.stack, f"{self.project.name}/{self.stack}")
+        states = [one for one in read_folder(root) if one.label not in mine] if root else []
+        return {key: one.label for one in states for key in one.holds}
 
     def _made_plan(self, target: Target, new: bool, steps: Sequence[Step], left: Sequence[Left]) -> ImportPlan:
         settings = self.cli.settings(self.project.name)

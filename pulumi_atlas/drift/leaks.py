@@ -13,6 +13,7 @@ from pulumi_atlas.client.core import Core
 from pulumi_atlas.client.intents import IntentBook
 from pulumi_atlas.drift._known_states import KnownState, given_states, unreadable
 from pulumi_atlas.drift._listing import Inventory, Place, Thing, list_places
+from pulumi_atlas.errors import AtlasError
 from pulumi_atlas.rules.custody import Standing, standing
 
 __all__ = ["LeakReport", "UnknownThing", "find_leaks"]
@@ -115,15 +116,13 @@ def judge(
     inventories: Iterable[Inventory], states: Sequence[KnownState], book: IntentBook, *, where: str
 ) -> list[UnknownThing]:
     """What no state holds, in the order of its standing, the dearest first."""
-    read = [one.state for one in states if one.state is not None]
-    known = frozenset(ident for state in read for ident in state.stack_ids)
-    held = {thing.id for state in read for thing in state.things if thing.id and not thing.external}
-    births = {thing.birth for state in read for thing in (*state.things, *(one.thing for one in state.pending))}
+    known = frozenset(ident for one in states if one.state for ident in one.state.stack_ids)
+    held = frozenset(key for one in states for key in one.holds)
     found = []
     for one in (thing for inventory in inventories for thing in inventory.things):
         if one.status == "terminated":
             continue
-        is_held = one.id in held or (one.birth is not None and one.birth in births)
+        is_held = one.id in held or one.birth in held
         what = standing(
             one.owner, has_birth=one.birth is not None, held=is_held, known=known, being_made=_is_being_made(book, one)
         )
@@ -135,10 +134,16 @@ def judge(
 async def _list(core: Core, place: Place) -> tuple[tuple[Inventory, ...], str]:
     try:
         inventories = await list_places(core, [place])
-        seen = next((thing.identity for one in inventories for thing in one.things), "")
-        return inventories, seen
+        return inventories, await _identity(core, place)
     finally:
         await core.aclose()
+
+
+async def _identity(core: Core, place: Place) -> str:
+    try:
+        return await core.open(place.provider, place.account or None).identity()
+    except AtlasError:  # the lists have said why
+        return ""
 
 
 def _is_being_made(book: IntentBook, thing: Thing) -> bool:

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from pulumi_atlas import Atlas, EndpointSpec
+from pulumi_atlas import Atlas, EndpointSpec, processes
+from pulumi_atlas.client import Intent, IntentBook
 from pulumi_atlas.ids import Owner, Tag, new_birth
 from pulumi_atlas.models import ComputeSpec
 from pulumi_atlas.providers.mock import World
@@ -178,6 +180,22 @@ def test_importing_again_finds_it_taken_and_prints_the_same_lines(mocked: tuple[
     nothing_changes(project, again.out)
 
 
+def test_a_note_of_its_creation_is_heeded_while_its_writer_lives_and_closed_once_the_stack_knows(
+    mocked: tuple[Project, World],
+) -> None:
+    project, world = mocked
+    birth, owner = new_birth(), Owner("manual", "me")
+    pod = world.plant(ComputeSpec(name="web", image="i"), tag=Tag(birth, owner))
+    book = IntentBook(Path(project.environ["ATLAS_STATE_DIR"]))
+    note = Intent(birth, owner, "pod", "mock", None, "mock:default", "web", "0", processes.me())
+    book.open(note)
+    refused = atlas(project, "import", "pod", pod.id)
+    assert refused.code == 5 and "being made now" in refused.err
+    book.open(replace(note, writer=replace(note.writer, started=1)))
+    atlas(project, "import", "pod", pod.id).ok()
+    assert not book.is_noted(birth)
+
+
 def test_a_preview_changes_nothing(mocked: tuple[Project, World]) -> None:
     project, world = mocked
     with cloud(project) as client:
@@ -243,12 +261,14 @@ def test_an_interrupted_import_leaves_no_file(mocked: tuple[Project, World], tmp
             cwd=project.folder,
             env=environ,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
         engine = child_that_imports(running)
         assert files_with(place, SECRET) == []
         running.send_signal(number)
-        assert running.wait(60) != 0
+        said = running.communicate(timeout=60)[1].decode()
+        assert running.returncode == (8 if number == signal.SIGINT else -number)
+        assert ("run the same command again" in said) == (number == signal.SIGINT)
         psutil.wait_procs([engine], timeout=60)
         assert files_with(place, SECRET) == []
     nowhere_in_clear(project, SECRET)

@@ -100,6 +100,17 @@ def test_what_others_depend_on_is_not_forgotten(stack: Project, world: World) ->
     assert "data" in ids(stack)
 
 
+def test_what_another_stack_of_the_backend_still_holds_is_not_taken(stack: Project, world: World) -> None:
+    solo = ids(stack)["solo"]
+    atlas(stack, "release", solo).ok()
+    stack.pulumi("stack", "init", "prod", "--non-interactive").ok()
+    refused = atlas(stack, "import", "pod", solo, "--stack", "prod")
+    assert refused.code == 5 and "the state of stack proj/dev holds pod" in refused.err
+    every = atlas(stack, "import", "--all", "--stack", "prod", "--yes", "--json").ok().json
+    assert every["steps"] == [] and solo in {row["id"] for row in every["left"]}
+    assert world.pods[solo].owner == ME
+
+
 def test_another_stacks_thing_is_not_given_up_here(
     stack: Project, new_project: Callable[..., Project], world: World
 ) -> None:

@@ -90,8 +90,7 @@ def test_sessions_and_what_was_made_by_hand_are_no_leaks(atlas: Atlas, world: Wo
 
 
 def test_what_a_stack_only_reads_it_does_not_hold(atlas: Atlas, world: World, folder: Path) -> None:
-    pod = planted(world, f"stack:{A}:x")
-    state(folder, "proj/dev", A, pod.model_copy(update={"birth": None}), external=True)
+    state(folder, "proj/dev", A, planted(world, f"stack:{A}:x"), external=True)
     assert atlas("leaks", "--state-dir", str(folder)).code == 7
 
 
@@ -140,4 +139,6 @@ def test_it_only_looks(atlas: Atlas, world: World, folder: Path) -> None:
     state(folder, "proj/dev", A)
     world.clear_calls()
     atlas("leaks", "--state-dir", str(folder))
-    assert {call.operation for call in world.calls()} == {"list_compute", "list_volumes", "list_endpoints"}
+    assert {call.operation for call in world.calls()} == {
+        "identity", "list_compute", "list_volumes", "list_endpoints",
+    }  # fmt: skip

@@ -28,9 +28,9 @@ def pod(**fields: Any) -> Compute:
     return Compute(**{**known, **fields})
 
 
-def target(*resources: dict[str, Any], provider: Any = MockProvider, account: str | None = None) -> Target:
+def target(*resources: dict[str, Any], provider: Any = MockProvider, account: str | None = None, **more: Any) -> Target:
     state = parse(export(*resources))
-    return Target("dev", StackId(STACK_ID), state, provider, account, "mock:default")
+    return Target("dev", StackId(STACK_ID), state, provider, account, "mock:default", **more)
 
 
 def less(*names: str) -> Any:
@@ -100,6 +100,16 @@ def test_another_stacks_thing_is_refused_unless_forced_and_then_said_so() -> Non
     assert any("may still hold it" in note for note in forced.notes)
     with pytest.raises(Conflict, match="session"):
         step(pod(owner=Owner("deployment", "d1", "s1")))
+
+
+@pytest.mark.parametrize("key", ["p1", BIRTH])
+def test_what_another_state_of_the_backend_holds_is_refused_whoever_owns_it(key: str) -> None:
+    shared = target(others={key: "proj/prod"})
+    with pytest.raises(Conflict, match="the state of stack proj/prod holds pod p1"):
+        step(pod(), shared)
+    assert any("stack proj/prod may still hold it" in note for note in step(pod(), shared, forced=True).notes)
+    held = target(resource("there", ident="p1", birth=BIRTH), others={key: "proj/prod"})
+    assert step(pod(), held).stored is None
 
 
 def test_this_stacks_own_thing_that_its_state_has_lost_is_taken_back() -> None:
