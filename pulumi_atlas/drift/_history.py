@@ -6,7 +6,7 @@ import gzip
 import json
 from pathlib import Path
 
-from pulumi_atlas.drift._backend import Backend
+from pulumi_atlas.backend import Backend
 from pulumi_atlas.drift.stack_state import parse
 from pulumi_atlas.errors import AtlasError
 

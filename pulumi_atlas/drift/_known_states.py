@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pulumi_atlas.drift._backend import find_backend, find_project
+from pulumi_atlas.backend import find_backend, find_project
 from pulumi_atlas.drift._stack_editor import StackEditor
 from pulumi_atlas.drift.stack_state import StackState, parse
 from pulumi_atlas.errors import AtlasError, ConfigError

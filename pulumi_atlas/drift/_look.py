@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from pulumi_atlas import config
+from pulumi_atlas.backend import Project, find_backend, find_project, home_of
 from pulumi_atlas.client import IntentBook
 from pulumi_atlas.client.core import Core
 from pulumi_atlas.drift import _words
-from pulumi_atlas.drift._backend import Project, find_backend, find_project
 from pulumi_atlas.drift._events import Refresh, read_events
 from pulumi_atlas.drift._history import births_once_held
 from pulumi_atlas.drift._join import Sight, join
@@ -93,6 +93,7 @@ class _Look:
                 running=running,
                 running_since=since,
                 once_held=once_held,
+                moved=self._moved(after, stack),
                 locks=tuple(str(lock) for lock in self._locks(stack) if lock.is_stale),
             )
         )
@@ -104,6 +105,11 @@ class _Look:
         words = [f"process {lock.pid} on {lock.host}" if lock.pid else "an unknown process" for lock in locks]
         words += [f"a run in this folder (process {one.identity.pid})" for one in here]
         return tuple(words), min((lock.taken_at for lock in locks), default=time.time())
+
+    def _moved(self, state: StackState, stack: str) -> tuple[str, str] | None:
+        """Where the state was made and where it is, when it was moved or copied."""
+        here = home_of(self.backend, self.project.name, stack)
+        return (state.home, here) if state.home and here and state.home != here else None
 
     def _locks(self, stack: str) -> list[Lock]:
         return find_locks(self.backend, project=self.project.name, stack=stack)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +17,9 @@ from pulumi_atlas.errors import TimedOut
 __all__ = ["ProviderProcess", "find_provider_processes", "wait_for_orphans"]
 
 _POLL_S = 0.1
+
+#: Seconds in which an orphan that has begun nothing ends by itself; one that was never asked anything does not even know how.
+_IDLE_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,23 @@ def find_provider_processes(folder: Path, pids: Iterable[int] = ()) -> list[Prov
 
 
 def wait_for_orphans(
-    folder: Path, pids: Iterable[int], *, timeout_s: float, say: Callable[[str], None]
+    folder: Path,
+    pids: Iterable[int],
+    *,
+    timeout_s: float,
+    say: Callable[[str], None],
+    creates: Callable[[processes.ProcessIdentity], bool] = lambda identity: True,
+    idle_s: float = _IDLE_S,
 ) -> list[ProviderProcess]:
-    """Wait until provider processes without an engine have ended by themselves; they are never killed, for one may be
-    renting. Returns those whose engine lives. Raises TimedOut naming the processes that are left."""
+    """Wait until provider processes without an engine have ended by themselves. One that may be renting is never killed.
+
+    `creates`: whether a process has an unclosed note. One that has none after `idle_s` seconds rents nothing, since a note
+    comes before each request and no engine asks it any more: it is ended. Returns those whose engine lives. Raises TimedOut
+    naming the processes that are left.
+    """
     pids = list(pids)
-    deadline, told = time.monotonic() + timeout_s, False
+    began, told = time.monotonic(), False
+    deadline = began + timeout_s
     while True:
         found = find_provider_processes(folder, pids)
         orphans = [one for one in found if not one.engine_lives]
@@ -59,6 +74,10 @@ def wait_for_orphans(
                 operation="recover",
                 hint="it may be renting something; run the same command again when it has ended",
             )
+        if time.monotonic() - began >= idle_s:
+            for one in orphans:
+                if not creates(one.identity):
+                    processes.send_signal(one.identity, signal.SIGTERM)
         if not told:
             say(f"waiting for process {names} to record what it began")
             told = True

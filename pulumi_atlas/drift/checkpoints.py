@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pulumi_atlas import files
-from pulumi_atlas.drift._backend import Backend
+from pulumi_atlas.backend import Backend
 from pulumi_atlas.errors import Conflict
 
 __all__ = ["Checkpoint", "find_damaged", "restore"]

@@ -14,9 +14,9 @@ from typing import Any
 
 from pulumi_atlas import config
 from pulumi_atlas import engine as engines
+from pulumi_atlas.backend import Backend, Project, find_backend, find_project
 from pulumi_atlas.client import IntentBook
 from pulumi_atlas.config import Settings
-from pulumi_atlas.drift._backend import Backend, Project, find_backend, find_project
 from pulumi_atlas.drift._history import births_once_held
 from pulumi_atlas.drift._plan import Note, RecoveryPlan, Scope, make_plan
 from pulumi_atlas.drift._pulumi_cli import PulumiCli

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from pulumi_atlas import config, files
+from pulumi_atlas.backend import find_backend, find_project, home_of
 from pulumi_atlas.client.custody import Custodian
 from pulumi_atlas.client.intents import KindName
-from pulumi_atlas.drift._backend import find_project
 from pulumi_atlas.drift._stack_editor import StackEditor
 from pulumi_atlas.drift.stack_state import Held, StackState, parse
 from pulumi_atlas.errors import AtlasError, ConfigError, Conflict, NotFound
@@ -94,6 +94,7 @@ class Forker:
         self.folder = project.folder
         self.cli = StackEditor(project.folder, self.environ, stack=stack)
         self.stack = self.cli.current_stack()
+        self._home = home_of(find_backend(self.environ, project), project.name, self.stack)
         digest = hashlib.sha256(f"{self.folder}\n{self.stack}".encode()).hexdigest()[:12]
         state_dir = config.load(cwd=self.folder, environ=self.environ).state_dir
         self._note = state_dir / "forks" / f"{project.name}-{digest}.json"
@@ -118,7 +119,8 @@ class Forker:
         files.make_private_folder(self._note.parent)
         files.write_json(self._note, {"old": plan.old_id, "new": plan.new_id})
         asyncio.run(self._retag(plan.taken))
-        self.cli.replace_state(rewritten(plan.export, plan.old_id, plan.new_id, {one.urn for one in plan.left}))
+        forgotten = {one.urn for one in plan.left}
+        self.cli.replace_state(rewritten(plan.export, plan.old_id, plan.new_id, forgotten, home=self._home))
         files.remove(self._note)
 
     def _new_id(self, old: StackId) -> StackId:
@@ -150,13 +152,22 @@ class Forker:
         }
 
 
-def rewritten(export: Mapping[str, Any], old: StackId, new: StackId, forgotten: Collection[str] = ()) -> dict[str, Any]:
-    """The state under the new id, without the forgotten resources. Pure."""
+def rewritten(
+    export: Mapping[str, Any],
+    old: StackId,
+    new: StackId,
+    forgotten: Collection[str] = (),
+    *,
+    home: str | None = None,
+) -> dict[str, Any]:
+    """The state under the new id, made at `home` from now on, without the forgotten resources. Pure."""
     changed = copy.deepcopy(dict(export))
     rows = [row for row in changed["deployment"].get("resources") or () if row.get("urn") not in forgotten]
     for row in rows:
         if row.get("type") == _STACK_TYPE and row.get("id") == old:
             row["id"] = new
+            if home and "home" in (row.get("outputs") or {}):
+                row["outputs"]["home"] = home
         for side in ("inputs", "outputs"):
             owner = (row.get(side) or {}).get("owner")
             if isinstance(owner, str) and owner.startswith(f"stack:{old}:"):

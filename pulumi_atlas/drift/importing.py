@@ -20,9 +20,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pulumi_atlas.backend import Project, find_backend, find_project
 from pulumi_atlas.client.custody import Custodian, Seen
 from pulumi_atlas.client.intents import IntentBook, KindName
-from pulumi_atlas.drift._backend import Project, find_backend, find_project
 from pulumi_atlas.drift._import_env import place_envs
 from pulumi_atlas.drift._import_file import import_content
 from pulumi_atlas.drift._import_plan import Step, Target, free_name, make_step

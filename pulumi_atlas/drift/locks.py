@@ -11,7 +11,7 @@ from typing import Any, Literal
 import psutil
 
 from pulumi_atlas import files, processes
-from pulumi_atlas.drift._backend import Backend
+from pulumi_atlas.backend import Backend
 from pulumi_atlas.errors import AtlasError
 
 __all__ = ["Holder", "Lock", "find_locks"]

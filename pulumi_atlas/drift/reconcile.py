@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pulumi_atlas.drift._backend import Project, find_backend
+from pulumi_atlas.backend import Project, find_backend
 from pulumi_atlas.drift._look import project_of, report
 from pulumi_atlas.drift._pulumi_cli import PulumiCli
 from pulumi_atlas.drift._unheld import Ended, Unheld

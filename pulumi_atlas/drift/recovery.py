@@ -2,7 +2,7 @@
 
 ::
 
-    a  orphaned provider processes have ended by themselves   (never killed: one may be renting)
+    a  orphaned provider processes have ended by themselves   (one that may be renting is never killed)
     b  nobody runs                                            (else: refused)
        a state file that the kill cut off gives way to the engine's copy of it
     c  pending creations are noted as intents, and copied     (fsync)
@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from pulumi_atlas import config, files
+from pulumi_atlas.backend import Backend, Project, find_backend, find_project
 from pulumi_atlas.client import Intent, IntentBook
 from pulumi_atlas.client.recovery import Remover
-from pulumi_atlas.drift._backend import Backend, Project, find_backend, find_project
 from pulumi_atlas.drift._history import births_once_held
 from pulumi_atlas.drift._plan import Note, RecoveryPlan, Scope, make_plan, note_of_pending
 from pulumi_atlas.drift._pulumi_cli import PulumiCli
@@ -37,6 +37,7 @@ from pulumi_atlas.drift.checkpoints import find_damaged, restore
 from pulumi_atlas.drift.locks import Lock, find_locks
 from pulumi_atlas.drift.stack_state import StackState, parse
 from pulumi_atlas.errors import AtlasError, Conflict
+from pulumi_atlas.processes import ProcessIdentity
 
 __all__ = ["Outcome", "RecoveryPlan", "find_project", "recover"]
 
@@ -166,7 +167,7 @@ class _Recovery:
             return ()
         ours = [note.intent for note in self._notes() if note.intent.folder == str(self.folder)]
         writers = [intent.writer.pid for intent in ours if intent.writer.is_alive()]
-        here = wait_for_orphans(self.folder, writers, timeout_s=self.timeout_s, say=self.say)
+        here = wait_for_orphans(self.folder, writers, timeout_s=self.timeout_s, say=self.say, creates=self._creates)
         locks = find_locks(self.backend, project=self.project.name, stack=self.stack)
         for lock in locks:
             _refuse_living(lock)
@@ -177,6 +178,9 @@ class _Recovery:
                 hint="wait until it has ended, or interrupt it; then run the same command again",
             )
         return tuple(locks)
+
+    def _creates(self, writer: ProcessIdentity) -> bool:
+        return any(intent.writer == writer for intent in self.book.unclosed())
 
     def _notes(self) -> list[Note]:
         return [Note(intent, self.book.leftover(intent)) for intent in self.book.unclosed()]

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pulumi_atlas.backend import find_project
 from pulumi_atlas.client.custody import Custodian
 from pulumi_atlas.client.intents import KindName
-from pulumi_atlas.drift._backend import find_project
 from pulumi_atlas.drift._stack_editor import StackEditor
 from pulumi_atlas.drift.stack_state import Held, StackState, parse
 from pulumi_atlas.errors import AtlasError, Conflict, NotFound, Unsupported

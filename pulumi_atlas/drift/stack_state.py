@@ -69,13 +69,15 @@ class Pending:
 
 @dataclass(frozen=True)
 class StackState:
-    """Our things in one stack. `stack_id` is ours (`atlas:Stack`), `root_urn` the engine's own root resource."""
+    """Our things in one stack. `stack_id` is ours (`atlas:Stack`), `root_urn` the engine's own root resource; `home`: where the
+    state was made, as far as it says."""
 
     stack_id: str | None
     root_urn: str | None
     things: tuple[Held, ...] = ()
     pending: tuple[Pending, ...] = ()
     pending_others: int = 0
+    home: str | None = None
 
     def holds(self, birth: str, thing_id: str | None = None) -> bool:
         """Whether a resource holds this birth, or, told otherwise, this very id."""
@@ -109,6 +111,10 @@ def parse(export: Mapping[str, Any]) -> StackState:
         things=tuple(_held(row) for row in resources if _is_ours(row)),
         pending=ours,
         pending_others=len(pending) - len(ours),
+        home=next(
+            (_text({"outputs": row.get("outputs")}, "home") for row in resources if row.get("type") == _STACK_TYPE),
+            None,
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from pulumi_atlas.access import Access
 from pulumi_atlas.drift import DriftReport, report
+from pulumi_atlas.drift.forking import Forker
 from pulumi_atlas.ids import Birth, EndpointId, Owner, PodId, Tag, VolumeId
 from pulumi_atlas.models import ComputeSpec, EndpointSpec, VolumeSpec
 from pulumi_atlas.providers.local import LocalProvider
@@ -215,3 +217,21 @@ def test_two_stacks_of_the_same_names_never_call_each_others_things_leaked(
         one.program('atlas.Pod("web", command=["x"])\natlas.Volume("data", size_gb=1)').up().ok()
     for one in (project, other):
         assert look(one).items == ()
+
+
+def test_a_copied_state_is_detected_and_nothing_is_called_leaked(mocked: tuple[Project, World], tmp_path: Path) -> None:
+    project, _ = mocked
+    project.program('atlas.Pod("web", command=["x"])').up().ok()
+    assert look(project).items == ()
+    copied = tmp_path / "copied"
+    shutil.copytree(project.state, copied)
+    project.program('atlas.Pod("web", command=["x"])\natlas.Pod("more", command=["x"])').up().ok()
+    project.refresh().ok()
+    elsewhere = {**project.environ, "PULUMI_BACKEND_URL": f"file://{copied}"}
+    found = report(project.folder, elsewhere, stack="dev")
+    assert {item.kind: item.status for item in found.items} == {"stack": "changed", "pod": "unreachable"}
+    assert not found.complete
+    assert look(project).clean
+    forker = Forker(project.folder, elsewhere, stack="dev")
+    forker.run(forker.plan())
+    assert report(project.folder, elsewhere, stack="dev").clean

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_atlas.drift._backend import Backend
+from pulumi_atlas.backend import Backend
 from pulumi_atlas.drift.checkpoints import find_damaged, restore
 from pulumi_atlas.errors import Conflict
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pulumi_atlas.backend import Project, find_backend, find_project
 from pulumi_atlas.client import Intent, IntentBook
-from pulumi_atlas.drift._backend import Project, find_backend, find_project
 from pulumi_atlas.drift.doctor import examine
 from pulumi_atlas.drift.examination import Report
 from pulumi_atlas.errors import ConfigError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_atlas.drift._backend import Backend
+from pulumi_atlas.backend import Backend
 from pulumi_atlas.drift.locks import Lock, find_locks
 from pulumi_atlas.processes import host_name
 

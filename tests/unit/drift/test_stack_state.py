@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from pulumi_atlas.backend import Backend, home_of
 from pulumi_atlas.drift.stack_state import parse
 from pulumi_atlas.errors import ProviderFailure
 from tests.unit.drift.conftest import STACK_ID, export, resource
@@ -59,3 +62,13 @@ def test_what_is_no_export_is_refused() -> None:
     with pytest.raises(ProviderFailure):
         parse({"version": 3})
     assert parse({"deployment": {}}).things == ()
+
+
+def test_where_a_state_is_kept_is_said_without_keys_and_tells_backends_projects_and_stacks_apart() -> None:
+    bucket = Backend("s3://me:key@bucket/folder/?region=eu&secret=1", "", "bucket")
+    assert home_of(bucket, "proj", "org/proj/dev") == "s3://bucket/folder proj/dev"
+    here = Backend("file://./state", "", "file", Path("/srv/state"))
+    assert home_of(here, "proj", "dev") == "file:///srv/state proj/dev"
+    assert home_of(Backend(None, "", "none"), "proj", "dev") is None
+    places = {home_of(bucket, "proj", "dev"), home_of(here, "proj", "dev"), home_of(here, "proj", "prod")}
+    assert len(places) == 3

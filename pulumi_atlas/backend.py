@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pulumi_atlas.errors import ConfigError
 
-__all__ = ["Backend", "Project", "find_backend", "find_project"]
+__all__ = ["Backend", "Project", "find_backend", "find_project", "home_of"]
 
 BackendKind = Literal["file", "bucket", "cloud", "none"]
 
@@ -63,6 +63,22 @@ def find_backend(environ: Mapping[str, str], project: Project | None) -> Backend
     if logged_in:
         return _backend(logged_in, "`pulumi login`", base, environ)
     return Backend(None, "nothing", "none")
+
+
+def home_of(backend: Backend, project: str, stack: str) -> str | None:
+    """Where a state is kept, in words that hold no key: by it a state that was moved or copied is told from the one that
+    was made. None when the backend is not known."""
+    if backend.url is None:
+        return None
+    place = f"file://{backend.root}" if backend.root else _plain_url(backend.url)
+    return f"{place} {project}/{stack.rpartition('/')[2]}"
+
+
+def _plain_url(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    place = rest.partition("?")[0]
+    host, slash, path = place.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}".rstrip("/")
 
 
 def _project(folder: Path, file: Path) -> Project:
