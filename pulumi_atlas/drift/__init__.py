@@ -4,6 +4,6 @@
 """
 
 from pulumi_atlas.drift._look import report
-from pulumi_atlas.drift.findings import Change, DriftItem, DriftReport, Status
+from pulumi_atlas.drift.findings import DIFFERENCES, Change, DriftItem, DriftReport, Status
 
-__all__ = ["Change", "DriftItem", "DriftReport", "Status", "report"]
+__all__ = ["DIFFERENCES", "Change", "DriftItem", "DriftReport", "Status", "report"]
