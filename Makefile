@@ -44,7 +44,7 @@ bench: setup ## Measure the figures that the README claims, each against its cou
 	@$(PY) -m benchmarks $(ARGS)
 
 .PHONY: faults
-faults: setup ## The full fault campaigns: 50 rounds each
+faults: setup ## The full fault campaigns: 50 rounds each (ARGS="--rounds 100" for more), and 50 looks at an untouched stack
 	@$(PY) -m tests.faults --rounds 50 $(ARGS)
 
 .PHONY: lock

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pulumi_atlas.drift import report
 from tests.faults import reconciling
 from tests.faults.reconciling import DriftWorld, make_drift_template
 from tests.faults.world import Broken, World, make_template
@@ -89,14 +90,24 @@ def interrupt(world: World, number: int) -> str:
     return f"{step} {times} {held}"
 
 
-CAMPAIGNS: dict[str, Hurt] = {"kill": kill, "interrupt": interrupt, "reconcile": reconciling.hurt}
+CAMPAIGNS: dict[str, Hurt] = {
+    "kill": kill,
+    "interrupt": interrupt,
+    "reconcile": reconciling.hurt,
+    "quiet": lambda world, number: "nothing is hurt",
+}
 
 
 def run(
     name: str, rounds: int, *, seed: int = 0, workers: int = 2, stride: int = 5, folder: Path | None = None
 ) -> Tally:
-    """Run a campaign. Cases go by `stride`, so that few rounds meet different steps and victims."""
+    """Run a campaign. Cases go by `stride`, so that few rounds meet different steps and victims.
+
+    `quiet` is no kill: one untouched stack is looked at again and again, and nothing may be reported.
+    """
     tally = Tally(name)
+    if name == "quiet":
+        return _quiet(tally, rounds, folder)
     place = Path(tempfile.mkdtemp(prefix=f"atlas-{name}-", dir=folder))
     try:
         make, judge = (make_drift_template, _reconciled) if name == "reconcile" else (make_template, _round)
@@ -133,6 +144,24 @@ def _round(tally: Tally, hurt: Hurt, template: Path, folder: Path, number: int) 
         tally.rounds += 1
         tally.cases[case] += 1
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _quiet(tally: Tally, rounds: int, folder: Path | None) -> Tally:
+    place = Path(tempfile.mkdtemp(prefix="atlas-quiet-", dir=folder))
+    world = DriftWorld(make_drift_template(place / "template"), place / "world")
+    try:
+        world.up().ok()
+        for number in range(rounds):
+            found = report(world.folder, world.environ)
+            _note(tally, "failed", f"look {number}", [item.as_json() for item in found.items])
+            tally.rounds += 1
+        world.destroy().ok()
+        _note(tally, "leaked", "quiet", list(world.leftovers()))
+    finally:
+        world.let_go()
+        world.close()
+        shutil.rmtree(place, ignore_errors=True)
+    return tally
 
 
 def _reconciled(tally: Tally, hurt: Hurt, template: Path, folder: Path, number: int) -> None:
