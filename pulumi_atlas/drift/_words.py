@@ -45,7 +45,7 @@ def terminate(kind: str, ident: str | None, provider: str) -> str:
 
 def let_go(kind: str, ident: str, provider: str) -> str:
     """What to do about a thing that the state gave up on purpose."""
-    return terminate(kind, ident, provider)
+    return f"atlas release {ident} --provider {provider}, or {terminate(kind, ident, provider)}"
 
 
 def reaped(reason: Any) -> str:

@@ -136,6 +136,13 @@ def test_the_table_names_what_differs_the_cost_and_the_next_command(
     assert shown[-1] == "Stack dev: 1 changed; these cost 0.50 per hour."
 
 
+@pytest.mark.parametrize(
+    "words", [["--leaks", "keep"], ["--yes"], ["--accept", "--leaks", "keep"], ["--accept", "--reconcile"]]
+)
+def test_options_that_mean_nothing_alone_are_wrong_usage(atlas: Atlas, words: list[str]) -> None:
+    assert atlas("drift", *words).code == 2
+
+
 def test_outside_a_project_it_is_wrong_usage(atlas: Atlas) -> None:
     done = atlas("drift")
     assert done.code == 2

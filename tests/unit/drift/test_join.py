@@ -183,7 +183,8 @@ def test_two_profiles_of_one_account_do_not_tell_of_a_thing_twice() -> None:
 def test_what_the_engine_let_go_is_said_to_be_let_go() -> None:
     item = only(look(WEB, refresh=seen(), inventories=listed(thing()), once_held=frozenset({B})))
     assert item.status == "leaked" and "retain_on_delete" in item.reason
-    assert item.next == "atlas compute terminate pod-9 --provider local"
+    assert item.next == "atlas release pod-9 --provider local, or atlas compute terminate pod-9 --provider local"
+    assert item.let_go
 
 
 def test_a_pending_creation_is_unfinished_and_its_thing_is_told_of_once(note_for: Make) -> None:
