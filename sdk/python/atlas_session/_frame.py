@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import hmac
 
-__all__ = ["KEY_BYTES", "b64url", "frame", "mac", "unb64url"]
+__all__ = ["KEY_BYTES", "b64url", "frame", "frame_text", "mac", "unb64url"]
 
 #: The shortest key that is accepted: as long as the hash, RFC 2104 section 3.
 KEY_BYTES = 32
+
+_URLSAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def frame(*fields: bytes) -> bytes:
     """Netstrings, one after another: ``3:abc,`` for ``abc``."""
     return b"".join([b"%d:%b," % (len(field), field) for field in fields])
+
+
+def frame_text(*fields: str) -> bytes:
+    """`frame` of ASCII texts; one that is not ASCII raises UnicodeEncodeError, since its length would be wrong."""
+    return "".join([f"{len(field)}:{field}," for field in fields]).encode("ascii")
 
 
 def mac(key: bytes, message: bytes) -> str:
@@ -23,7 +31,7 @@ def mac(key: bytes, message: bytes) -> str:
 
 def b64url(data: bytes) -> str:
     """RFC 4648 section 5, without padding."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return binascii.b2a_base64(data, newline=False).translate(_URLSAFE, b"=").decode("ascii")
 
 
 def unb64url(text: str) -> bytes:
