@@ -29,13 +29,15 @@ MAX_NETLOC = 259
 _RESERVED_NAME = f"{RESERVED}="
 _RESERVED_SEGMENT = f"/{RESERVED}"
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
-_URL = re.compile(r"([A-Za-z]{2,5})://([^/?#]*)(/[^?#]*)?(?:\?([^#]*))?")
+# Printable ASCII without spaces, controls, the backslash and the fragment: first without / and ?, then without ?, then all.
+_URL = re.compile(r'([A-Za-z]{2,5})://([!"$-.0->@-\[\]-~]*)(/[!"$->@-\[\]-~]*)?(?:\?([!"$-\[\]-~]*))?')
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
 _NETLOC = re.compile(rf"({_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::([1-9][0-9]{{0,4}}))?")
-_PRINTABLE = re.compile(r"[!-\[\]-~]*")  # ASCII without spaces, controls and the backslash
 
-_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~!$&'()*+,=:@-]*)+/?|/")  # nothing in it needs a second look
-_PLAIN_QUERY = re.compile(r"[A-Za-z0-9._~-]+(?:=[A-Za-z0-9._~-]*)?(?:&[A-Za-z0-9._~-]+(?:=[A-Za-z0-9._~-]*)?)*")
+# Nothing in these needs a second look, and most paths and queries are so.
+_PAIR = r"[A-Za-z0-9._~-]+(?:=[A-Za-z0-9._~-]*)?"
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~!$&'()*+,=:@-]*)+/?|/")
+_PLAIN_QUERY = re.compile(rf"{_PAIR}(?:&{_PAIR})*")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _IN_PATH = re.compile(r"[^A-Za-z0-9._~!$&'()*+,;=:@/%-]")
@@ -59,16 +61,15 @@ class Parts(NamedTuple):
 
 def split(url: object) -> Parts:
     """An absolute URL of http, https, ws or wss. Raises Malformed."""
-    if not isinstance(url, str) or len(url) > MAX_URL or _PRINTABLE.fullmatch(url) is None:
-        raise Malformed("no URL, too long, or with characters that a URL cannot hold")
-    found = _URL.fullmatch(url)
+    found = _URL.fullmatch(url) if isinstance(url, str) and len(url) <= MAX_URL else None
     if found is None:
-        raise Malformed("no absolute URL, or one with a fragment")
-    scheme = found[1].lower()
+        raise Malformed("no absolute URL, too long, or with a fragment or characters that a URL cannot hold")
+    scheme, authority, path, query = found.groups()
+    scheme = scheme.lower()
     if scheme not in _PORTS:
         raise Malformed("the scheme is none of http, https, ws, wss")
-    host, port = netloc_of(found[2], _PORTS[scheme])
-    return Parts(scheme, host, port, found[3] or "/", found[4] or "")
+    host, port = netloc_of(authority, _PORTS[scheme])
+    return Parts(scheme, host, port, path or "/", query or "")
 
 
 def netloc_of(text: str, default_port: int) -> tuple[str, int]:
@@ -76,10 +77,11 @@ def netloc_of(text: str, default_port: int) -> tuple[str, int]:
     found = _NETLOC.fullmatch(text) if len(text) <= MAX_NETLOC else None
     if found is None:
         raise Malformed("the host is malformed")
-    host, port = found[1].lower(), int(found[2] or default_port)
+    host, digits = found.groups()
+    port = int(digits) if digits else default_port
     if port > 65535:
         raise Malformed("the port is beyond 65535")
-    return (_ipv6(host) if host[0] == "[" else host), port
+    return (_ipv6(host) if host[0] == "[" else host.lower()), port
 
 
 def _ipv6(host: str) -> str:
@@ -124,7 +126,9 @@ def canonical_query(query: str, *, form: bool = False) -> str:
         return ""
     if _PLAIN_QUERY.fullmatch(query) is None:
         query = "&".join([_canonical_pair(pair, form=form) for pair in query.split("&")])
-    return "&".join(sorted(query.split("&"), key=_name)) if "&" in query else query
+    pairs = query.split("&")
+    names = [pair.partition("=")[0] for pair in pairs]
+    return query if names == sorted(names) else "&".join(sorted(pairs, key=_name))
 
 
 def _canonical_pair(pair: str, *, form: bool) -> str:
@@ -150,6 +154,8 @@ def take_reserved(query: str) -> tuple[str | None, str]:
     Any spelling of its name counts as its name, so that no reader downstream finds one that was not looked at. Raises
     Malformed when it is there twice or in another spelling, and when an empty parameter is beside it.
     """
+    if "%" not in query and RESERVED not in query.lower():
+        return None, query
     before, found, value = query.rpartition(_RESERVED_NAME)
     if found and "&" not in value:  # last, as a signer puts it
         rest = before[:-1]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+from functools import lru_cache
 
-__all__ = ["KEY_BYTES", "b64url", "frame", "frame_text", "mac", "unb64url"]
+__all__ = ["KEY_BYTES", "b64url", "frame", "mac", "unb64url"]
 
 #: The shortest key that is accepted: as long as the hash, RFC 2104 section 3.
 KEY_BYTES = 32
@@ -19,14 +20,17 @@ def frame(*fields: bytes) -> bytes:
     return b"".join([b"%d:%b," % (len(field), field) for field in fields])
 
 
-def frame_text(*fields: str) -> bytes:
-    """`frame` of ASCII texts; one that is not ASCII raises UnicodeEncodeError, since its length would be wrong."""
-    return "".join([f"{len(field)}:{field}," for field in fields]).encode("ascii")
-
-
 def mac(key: bytes, message: bytes) -> str:
     """HMAC-SHA256 (RFC 2104) as 43 characters of unpadded base64url."""
-    return b64url(hmac.digest(key, message, "sha256"))
+    state = _begun(key).copy()
+    state.update(message)
+    return b64url(state.digest())
+
+
+@lru_cache(maxsize=64)
+def _begun(key: bytes) -> hmac.HMAC:
+    """The state after the key alone. Looking up the hash and hashing the key is most of the work for a short message."""
+    return hmac.new(key, digestmod="sha256")
 
 
 def b64url(data: bytes) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-from atlas_session._frame import frame_text, mac
+from atlas_session._frame import mac
 from atlas_session.errors import Malformed
 
 __all__ = ["MAX_LEEWAY_S", "MAX_LIFETIME_S", "MAX_PATH_LIFETIME_S", "Form", "Grant"]
@@ -71,8 +71,15 @@ class Claims(NamedTuple):
 
 
 def message(text: str, scheme: str, host: str, port: int, path: str, query: str, network: str) -> bytes:
-    """What is signed: the first nine fields of a grant and what they are bound to, each with its length before it."""
-    return frame_text("atlas-session", text, scheme, host, str(port), path, query, network)
+    """What is signed: the first nine fields of a grant and what they are bound to, each with its length before it.
+
+    The same as `frame` of these fields, in one step: they are ASCII, or this raises UnicodeEncodeError.
+    """
+    at = str(port)
+    return (
+        f"13:atlas-session,{len(text)}:{text},{len(scheme)}:{scheme},{len(host)}:{host},{len(at)}:{at},"
+        f"{len(path)}:{path},{len(query)}:{query},{len(network)}:{network},"
+    ).encode("ascii")
 
 
 def sign(key: bytes, text: str, scheme: str, host: str, port: int, path: str, query: str, network: str) -> str:

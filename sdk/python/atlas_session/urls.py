@@ -242,11 +242,11 @@ def _claims(
 
 def _whole(value: Any, least: int, most: int, refusal: str) -> int:
     """A whole number, also as a float, that stands between two; a truth value is none."""
-    if not isinstance(value, int | float) or value is True or value is False or not least <= value <= most:
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) is not int or not least <= value <= most:
         raise CannotSign(refusal)
-    if value != int(value):
-        raise CannotSign(refusal)
-    return int(value)
+    return value
 
 
 def _seconds(now: Any) -> float:
