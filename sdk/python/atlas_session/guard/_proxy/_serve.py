@@ -1,0 +1,216 @@
+"""The guard and the proxy on a socket, with the command behind them if there is one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import dataclasses
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Generator
+from typing import Any
+
+import uvicorn
+from uvicorn.config import LOGGING_CONFIG
+
+from atlas_session.guard import Guard, GuardSettings
+from atlas_session.guard._proxy._app import ProxyApp
+from atlas_session.guard._proxy._child import Child, CommandFailed, exit_code, start
+from atlas_session.guard._proxy._http import UpstreamLost
+from atlas_session.guard._proxy._options import Options, child_environment
+from atlas_session.guard._proxy._protocol import BoundedProtocol
+from atlas_session.guard._proxy._upstream import Upstream
+from atlas_session.guard._proxy._websocket import MAX_MESSAGE_BYTES
+
+__all__ = ["run"]
+
+_LOGGER = logging.getLogger("atlas_session.guard")
+#: Seconds for requests and the command to end after a signal, and for requests after the command ended by itself.
+GRACE_S = 10
+_AFTER_COMMAND_S = 2
+_KEEP_ALIVE_S = 75  # longer than the proxies in front of pods keep a connection for
+
+
+def run(options: Options, settings: GuardSettings) -> int:
+    """Serve until a signal comes or the command ends; the exit code (see `_options`)."""
+    if options.check_config:
+        _print_config(options, settings)
+        return 0
+    upstream = options.upstream or Upstream("127.0.0.1", _free_port())
+    try:
+        listener = _listen(options.host, options.port)
+    except OSError as error:
+        print(f"cannot listen on {options.host} port {options.port}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        return 1
+    try:
+        return asyncio.run(_run(options, settings, upstream, listener))
+    except CommandFailed as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return error.code
+    finally:
+        listener.close()
+
+
+class _Server(uvicorn.Server):
+    """Signals are ours: they are for the command as well."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+class _Stop:
+    """The first signal asks everybody to end, the second one insists."""
+
+    def __init__(self, server: _Server, child: Child | None) -> None:
+        self.asked = asyncio.Event()
+        self._server = server
+        self._child = child
+
+    def __call__(self, number: int) -> None:
+        if not self.asked.is_set():
+            self.asked.set()
+            if self._child is not None:
+                self._child.signal(number)
+        else:
+            self._server.force_exit = True
+            if self._child is not None:
+                self._child.kill()
+
+
+async def _run(options: Options, settings: GuardSettings, upstream: Upstream, listener: socket.socket) -> int:
+    proxy = ProxyApp(upstream, host_header=options.host_header)
+    server = _Server(_config(Guard(proxy, settings, health=proxy.healthy), options))
+    child = None
+    if options.command:
+        port = None if upstream.path is not None else upstream.port
+        child = await start(options.command, child_environment(os.environ, port))
+    try:
+        async with _signals(_Stop(server, child)) as stop:
+            _LOGGER.info("guarding %s on http://%s:%d", upstream, options.host, listener.getsockname()[1])
+            return await _until_ended(server, listener, child, stop)
+    finally:
+        if child is not None:
+            child.kill()
+        await proxy.aclose()
+
+
+async def _until_ended(server: _Server, listener: socket.socket, child: Child | None, stop: _Stop) -> int:
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    asked = asyncio.create_task(stop.asked.wait())
+    ended = [] if child is None else [asyncio.create_task(child.wait())]
+    try:
+        await asyncio.wait({serving, asked, *ended}, return_when=asyncio.FIRST_COMPLETED)
+        server.config.timeout_graceful_shutdown = GRACE_S if asked.done() else _AFTER_COMMAND_S
+        server.should_exit = True
+        if child is None:
+            await serving
+            return 0
+        code, _ = await asyncio.gather(child.stop(GRACE_S), serving)
+        return exit_code(code)
+    finally:
+        for task in (asked, *ended):
+            task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _signals(stop: _Stop) -> AsyncIterator[_Stop]:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield stop
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _config(app: Any, options: Options) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        ws="websockets-sansio",
+        loop="asyncio",
+        lifespan="on",
+        log_config=_log_config(),
+        log_level=options.log_level,
+        use_colors=False,
+        proxy_headers=False,  # the guard believes proxies by its own rules
+        server_header=False,
+        date_header=False,  # the upstream's passes
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_ping_interval=20.0,
+        ws_ping_timeout=20.0,
+        ws_per_message_deflate=False,
+    )
+
+
+def _log_config() -> dict[str, Any]:
+    config = copy.deepcopy(LOGGING_CONFIG)
+    config["loggers"]["atlas_session"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
+    config["filters"] = {"brief": {"()": _Brief}}
+    config["handlers"]["default"]["filters"] = ["brief"]
+    return config
+
+
+class _Brief(logging.Filter):
+    """One line instead of a traceback for what is the upstream's doing, or the end of our own patience."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if isinstance(error, UpstreamLost | asyncio.CancelledError):
+            text = str(error) if isinstance(error, UpstreamLost) else "cut a request that did not end in time"
+            record.msg, record.args, record.exc_info, record.exc_text = text, (), None, None
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def _free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses now; the command takes it in a moment."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _print_config(options: Options, settings: GuardSettings) -> None:
+    told = {
+        "listen": f"{options.host}:{options.port}",
+        "upstream": str(options.upstream) if options.upstream else "http://127.0.0.1:(a free port)",
+        "host_header": options.host_header,
+        "command": options.command[0] if options.command else None,  # its arguments may hold anything
+        **_without_secrets(settings),
+    }
+    if options.as_json:
+        print(json.dumps(told, indent=2))  # noqa: T201
+        return
+    for name, value in told.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else value
+        print(f"{name}: {'-' if text in (None, '') else text}")  # noqa: T201
+
+
+def _without_secrets(settings: GuardSettings) -> dict[str, Any]:
+    """The settings by name; of what is secret, and of hashes, only how many or which ids."""
+    told: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.name == "token_hashes":
+            told["token_hashes"] = len(value)
+        elif field.name == "url_keys":
+            told["url_keys"] = sorted(value)
+        elif field.name == "guard_key":
+            told["guard_key"] = None if value is None else "(set)"
+        elif field.init:
+            told[field.name] = sorted(map(str, value)) if isinstance(value, frozenset | tuple) else value
+    return told
