@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 __all__ = ["Activity", "Burst"]
@@ -32,19 +32,21 @@ class Activity:
         if source in self._sources:
             self._add(source, Burst(1, at))
 
-    def take(self, source: str) -> Burst | None:
-        """What there was of that kind since the last time; it is then forgotten here."""
+    def take(self) -> dict[str, Burst]:
+        """What there was since the last time, by kind; it is then forgotten here."""
         with self._lock:
-            return self._bursts.pop(source, None)
+            taken, self._bursts = self._bursts, {}
+        return taken
 
-    def give_back(self, source: str, burst: Burst) -> None:
+    def give_back(self, bursts: Mapping[str, Burst]) -> None:
         """For a report that was lost: it goes out with the next one."""
-        self._add(source, burst)
+        for source, burst in bursts.items():
+            self._add(source, burst)
 
-    def waiting(self) -> list[str]:
-        """The kinds of which there is something to report, by name."""
-        with self._lock:
-            return sorted(self._bursts)
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is something to report."""
+        return bool(self._bursts)
 
     def forget(self) -> None:
         """In a forked child: what the parent counted is the parent's to report, and its lock may be held for ever."""
