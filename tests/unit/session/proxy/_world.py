@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import uvicorn
@@ -77,8 +78,8 @@ async def proxied(upstream: int | str, **options: Any) -> AsyncIterator[int]:
 
 
 @contextlib.asynccontextmanager
-async def raw_upstream(handler: Handler) -> AsyncIterator[int]:
-    """A server of bytes. Whatever its handler raises beyond a lost connection fails the test."""
+async def raw_upstream(handler: Handler, path: Path | None = None) -> AsyncIterator[int]:
+    """A server of bytes, on a free port or at `path`. Whatever its handler raises beyond a lost connection fails the test."""
     failures: list[BaseException] = []
     tasks: set[asyncio.Task[None]] = set()
 
@@ -98,11 +99,15 @@ async def raw_upstream(handler: Handler) -> AsyncIterator[int]:
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(one, "127.0.0.1", 0)
+    if path is None:
+        server = await asyncio.start_server(one, "127.0.0.1", 0)
+    else:
+        server = await asyncio.start_unix_server(one, path)
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield 0 if path is not None else server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        await asyncio.sleep(0)  # a connection that was just taken gets its task
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -152,7 +152,10 @@ def test_set_cookie_twice_and_no_jar() -> None:
 
 def test_nothing_is_followed_or_decoded() -> None:
     async def test() -> None:
-        answer = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/x\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x00"
+        answer = (
+            b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/x\r\nContent-Encoding: gzip\r\n"
+            b"Content-Length: 3\r\n\r\n\x1f\x8b\x00"
+        )
         _, got = await passed(b"GET / HTTP/1.1", answer)
         assert got.status == 302
         assert got.head.one("location") == "http://127.0.0.1:1/x"
@@ -241,7 +244,10 @@ def test_a_request_without_a_body_gets_none(method: str) -> None:
 
 def test_an_answer_in_chunks_and_one_that_ends_with_its_connection_arrive_whole() -> None:
     async def test() -> None:
-        chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 7\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\nX-Trailer: 1\r\n\r\n"
+        chunked = (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 7\r\n\r\n"
+            b"3\r\nabc\r\n4\r\ndefg\r\n0\r\nX-Trailer: 1\r\n\r\n"
+        )
         _, got = await passed(b"GET / HTTP/1.1", chunked)
         assert got.body == b"abcdefg"
         assert got.head.one("content-length") is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Callable
 from typing import Literal
 
 import httpcore
@@ -17,7 +18,7 @@ from atlas_session.guard._proxy._http import Scope, Send
 from atlas_session.guard._proxy._upload import Receive
 from atlas_session.guard._proxy._upstream import Upstream, parse_upstream
 
-__all__ = ["CONNECT_TIMEOUT_S", "HostHeader", "ProxyApp"]
+__all__ = ["CONNECT_TIMEOUT_S", "HostHeader", "ProxyApp", "seen_directly"]
 
 CONNECT_TIMEOUT_S = 5.0
 #: Shorter than what servers usually keep an idle connection for (2 to 5 s), so that they rarely close one as we use it.
@@ -33,9 +34,9 @@ class ProxyApp:
         upstream: ``http://host:port``, ``https://host:port`` or ``unix:/path``, or parsed already.
         host_header: Whether the upstream sees the visitor's Host or its own.
         connect_timeout_s: Seconds until 504. Nothing else has a time-out: an answer may take hours.
+        look: Who the visitor is and what it asked for, of a scope; default: what the connection and Host say.
 
-    ``scope["client"]``, ``scope["scheme"]`` and Host are believed: the guard in front has made them right. Raises
-    ValueError for an upstream that is none.
+    Raises ValueError for an upstream that is none.
     """
 
     def __init__(
@@ -44,10 +45,12 @@ class ProxyApp:
         *,
         host_header: HostHeader = "client",
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        look: Callable[[Scope], Seen] | None = None,
     ) -> None:
         self.upstream = parse_upstream(upstream) if isinstance(upstream, str) else upstream
         self._host = self.upstream.host_header if host_header == "upstream" else None
         self._connect_timeout_s = connect_timeout_s
+        self._look = look or seen_directly
         self._tls = ssl.create_default_context() if self.upstream.secure else None
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=self._tls,
@@ -62,7 +65,7 @@ class ProxyApp:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
-        seen = _seen(scope)
+        seen = self._look(scope)
         if scope["type"] == "websocket":
             await _websocket.forward(
                 scope,
@@ -119,7 +122,8 @@ class ProxyApp:
                 return
 
 
-def _seen(scope: Scope) -> Seen:
+def seen_directly(scope: Scope) -> Seen:
+    """What the connection and the Host header say."""
     client = scope.get("client")
     host = next((value for name, value in scope["headers"] if name == b"host"), b"")
     return Seen(client[0] if client else None, scope.get("scheme", "http"), host)

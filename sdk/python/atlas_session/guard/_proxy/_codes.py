@@ -36,10 +36,10 @@ def for_upstream(message: Mapping[str, Any]) -> Close | None:
 
 def for_visitor(received: Close | None, sent: Close | None) -> Close:
     """From the upstream's close frame, if one came, and ours to it, if one went first."""
-    if received is not None and (sent is None or received.code != NO_CODE):
-        return received if _may_be_sent(received.code) else Close(_NORMAL)
-    if sent is not None and sent.code == _TOO_BIG:
+    if sent is not None and sent.code == _TOO_BIG and (received is None or received.code == NO_CODE):
         return Close(_TOO_BIG, "message too big")
+    if received is not None:
+        return received if _may_be_sent(received.code) else Close(_NORMAL)
     return Close(_BAD_GATEWAY, "the upstream ended")
 
 

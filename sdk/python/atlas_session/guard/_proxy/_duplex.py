@@ -16,6 +16,8 @@ from typing import Any
 
 import httpcore
 
+from atlas_session.guard._proxy._tasks import settle
+
 __all__ = ["EXCHANGE", "DuplexBackend", "DuplexStream", "Exchange"]
 
 _READ_BYTES = 64 * 1024
@@ -73,7 +75,7 @@ class DuplexStream(httpcore.AsyncNetworkStream):
         try:
             await asyncio.wait({writing, self._ahead}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            writing.cancel()
+            await settle([writing])
             raise
         if writing.done():
             writing.result()
@@ -89,14 +91,12 @@ class DuplexStream(httpcore.AsyncNetworkStream):
         await self._inner.write(buffer)
 
     async def aclose(self) -> None:
-        for task in (self._ahead, self._unfinished):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait({task})
-                if not task.cancelled():
-                    task.exception()  # seen; it ends here
+        tasks = [task for task in (self._ahead, self._unfinished) if task is not None]
         self._ahead = self._unfinished = None
-        await self._inner.aclose()
+        try:
+            await settle(tasks)
+        finally:
+            await self._inner.aclose()
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +13,7 @@ import httpcore
 from atlas_session.guard._proxy._answers import answer
 from atlas_session.guard._proxy._duplex import EXCHANGE, Exchange
 from atlas_session.guard._proxy._headers import BadFraming, Seen, request_framing, request_headers, response_headers
+from atlas_session.guard._proxy._tasks import race, settle
 from atlas_session.guard._proxy._upload import Receive, Upload, watch
 from atlas_session.guard._proxy._upstream import Upstream
 
@@ -74,26 +74,7 @@ async def forward(
     upload = Upload(chunked=framing.kind == "chunked") if framing.kind != "none" else None
     if upload is not None:
         request.stream = upload
-    async with _until_gone(receive, upload):
-        await _exchange(scope, send, pool, request, upload)
-
-
-@contextlib.asynccontextmanager
-async def _until_gone(receive: Receive, upload: Upload | None) -> AsyncIterator[None]:
-    """The block ends early, without an error, when the visitor leaves."""
-    try:
-        async with asyncio.timeout(None) as limit:  # no time-out: the way to cancel a block and know that it was us
-            watching = asyncio.create_task(watch(receive, upload, lambda: limit.reschedule(0)))
-            try:
-                yield
-            finally:
-                watching.cancel()
-                await asyncio.wait({watching})
-                if not watching.cancelled():
-                    watching.result()
-    except TimeoutError:
-        if not limit.expired():
-            raise
+    if not await race(_exchange(scope, send, pool, request, upload), watch(receive, upload)):
         _LOGGER.debug("the visitor left")
 
 
@@ -127,8 +108,7 @@ async def _exchange(
         await _answer_with(response, send)
     finally:
         if sending is not None:
-            sending.cancel()
-            await asyncio.wait({sending})
+            await settle([sending])
         await response.aclose()
 
 

@@ -12,20 +12,23 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any
 
 import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 
 from atlas_session.guard import Guard, GuardSettings
-from atlas_session.guard._proxy._app import ProxyApp
+from atlas_session.guard._forwarded import PORTS, is_trusted, look
+from atlas_session.guard._proxy._app import ProxyApp, seen_directly
 from atlas_session.guard._proxy._child import Child, CommandFailed, exit_code, start
-from atlas_session.guard._proxy._http import UpstreamLost
+from atlas_session.guard._proxy._headers import Seen
+from atlas_session.guard._proxy._http import Scope, UpstreamLost
 from atlas_session.guard._proxy._options import Options, child_environment
 from atlas_session.guard._proxy._protocol import BoundedProtocol
 from atlas_session.guard._proxy._upstream import Upstream
 from atlas_session.guard._proxy._websocket import MAX_MESSAGE_BYTES
+from atlas_session.guard._scope import facts_of
 
 __all__ = ["run"]
 
@@ -84,7 +87,7 @@ class _Stop:
 
 
 async def _run(options: Options, settings: GuardSettings, upstream: Upstream, listener: socket.socket) -> int:
-    proxy = ProxyApp(upstream, host_header=options.host_header)
+    proxy = ProxyApp(upstream, host_header=options.host_header, look=_look_with(settings))
     server = _Server(_config(Guard(proxy, settings, health=proxy.healthy), options))
     child = None
     if options.command:
@@ -129,6 +132,21 @@ async def _signals(stop: _Stop) -> AsyncIterator[_Stop]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+
+
+def _look_with(settings: GuardSettings) -> Callable[[Scope], Seen]:
+    """The visitor as the guard saw it: through trusted proxies, and under the public URL where one is configured."""
+
+    def seen(scope: Scope) -> Seen:
+        found, direct = look(facts_of(scope), settings.trusted_proxies), seen_directly(scope)
+        if settings.public is not None:
+            return Seen(found.address, settings.public.scheme, settings.public.netloc.encode("ascii"))
+        if not is_trusted(scope["client"][0] if scope.get("client") else None, settings.trusted_proxies):
+            return Seen(found.address, found.scheme, direct.host)
+        host = found.host if found.port == PORTS[found.scheme] else found.netloc
+        return Seen(found.address, found.scheme, host.encode("ascii"))
+
+    return seen
 
 
 def _config(app: Any, options: Options) -> uvicorn.Config:

@@ -83,15 +83,14 @@ class Upload:
         return piece
 
 
-async def watch(receive: Receive, upload: Upload | None, gone: Callable[[], None]) -> None:
-    """Read what the visitor sends into `upload`, once it is wanted; call `gone` when the visitor leaves."""
+async def watch(receive: Receive, upload: Upload | None) -> None:
+    """Read what the visitor sends into `upload`, once it is wanted. Returns when the visitor leaves."""
     more = upload is not None
     if upload is not None:
         await upload.wanted.wait()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            gone()
             return
         if upload is not None and more:
             more = message.get("more_body", False)

@@ -24,6 +24,7 @@ from atlas_session.guard._proxy._answers import answer_handshake
 from atlas_session.guard._proxy._codes import Close, for_upstream, for_visitor
 from atlas_session.guard._proxy._headers import Headers, Seen, accept_headers, handshake_headers, response_headers
 from atlas_session.guard._proxy._http import Scope, Send, target_of
+from atlas_session.guard._proxy._tasks import race, settle
 from atlas_session.guard._proxy._upload import Receive
 from atlas_session.guard._proxy._upstream import Upstream
 
@@ -65,30 +66,55 @@ async def forward(
     """Pass one WebSocket on until either side ends it; the other is then told (see `_codes`)."""
     if (await receive())["type"] != "websocket.connect":
         return
-    refusal: tuple[int, str] | Response
+    asked = _Asked(scope, upstream, seen, host)
+
+    async def shake_hands() -> None:
+        await asked.ask(tls, connect_timeout_s)
+
+    async def leave() -> None:
+        while (await receive())["type"] != "websocket.disconnect":
+            pass  # nobody sends anything before the handshake's end
+
     try:
-        text = [(n.decode("ascii"), v.decode(_CODEC)) for n, v in handshake_headers(scope["headers"], seen)]
-        protocol = _protocol(scope, upstream, (seen.host if host is None else host).decode("ascii"))
-        async with asyncio.timeout(connect_timeout_s):
-            connection = await _connect(protocol, upstream, tls)
-        await _shake_hands(connection, TextHeaders(text))
-    except UnicodeError:
-        refusal = 400, "bad request"
-    except TimeoutError:
-        refusal = 504, "the program behind the guard cannot be reached in time"
-    except InvalidStatus as error:
-        refusal = error.response
-    except (OSError, InvalidHandshake, EOFError, ConnectionClosed, ValueError) as error:
-        _LOGGER.warning("the upstream refused a WebSocket: %s", type(error).__name__)
-        refusal = 502, "the program behind the guard cannot be reached"
-    else:
+        if not await race(shake_hands(), leave()):
+            return
+        if asked.refusal is not None:
+            await _refuse(scope, send, asked.refusal)
+        elif asked.connection is not None:
+            await _accept(asked.connection, send)
+            await _pass_on(asked.connection, receive, send)
+    finally:
+        if asked.connection is not None:
+            asked.connection.transport.abort()
+
+
+class _Asked:
+    """An upstream that is asked for a WebSocket: afterwards there is a connection, or a refusal for the visitor."""
+
+    def __init__(self, scope: Scope, upstream: Upstream, seen: Seen, host: bytes | None) -> None:
+        self._scope, self._upstream, self._seen, self._host = scope, upstream, seen, host
+        self.connection: ClientConnection | None = None
+        self.refusal: tuple[int, str] | Response | None = None
+
+    async def ask(self, tls: ssl.SSLContext | None, connect_timeout_s: float) -> None:
         try:
-            await _accept(connection, send)
-            await _pass_on(connection, receive, send)
-        finally:
-            connection.transport.abort()
-        return
-    await _refuse(scope, send, refusal)
+            passed = handshake_headers(self._scope["headers"], self._seen)
+            text = [(name.decode("ascii"), value.decode(_CODEC)) for name, value in passed]
+            host = (self._seen.host if self._host is None else self._host).decode("ascii")
+            protocol = _protocol(self._scope, self._upstream, host)
+            async with asyncio.timeout(connect_timeout_s):
+                self.connection = await _connect(protocol, self._upstream, tls)
+            await self.connection.handshake(TextHeaders(text), None)
+            self.connection.start_keepalive()
+        except UnicodeError:
+            self.refusal = 400, "bad request"
+        except TimeoutError:
+            self.refusal = 504, "the program behind the guard cannot be reached in time"
+        except InvalidStatus as error:
+            self.refusal = error.response
+        except (OSError, InvalidHandshake, EOFError, ConnectionClosed, ValueError) as error:
+            _LOGGER.warning("the upstream refused a WebSocket: %s", type(error).__name__)
+            self.refusal = 502, "the program behind the guard cannot be reached"
 
 
 def _protocol(scope: Scope, upstream: Upstream, host: str) -> _Handshake:
@@ -114,15 +140,6 @@ async def _connect(protocol: ClientProtocol, upstream: Upstream, tls: ssl.SSLCon
         return (await loop.create_unix_connection(made, upstream.path))[1]
     name = upstream.host if tls is not None else None
     return (await loop.create_connection(made, upstream.host, upstream.port, ssl=tls, server_hostname=name))[1]
-
-
-async def _shake_hands(connection: ClientConnection, headers: TextHeaders) -> None:
-    try:
-        await connection.handshake(headers, None)
-    except BaseException:
-        connection.transport.abort()
-        raise
-    connection.start_keepalive()
 
 
 async def _accept(connection: ClientConnection, send: Send) -> None:
@@ -168,12 +185,7 @@ async def _pass_on(connection: ClientConnection, receive: Receive, send: Send) -
             with contextlib.suppress(OSError):  # the visitor left meanwhile
                 await send({"type": "websocket.close", "code": ended.code, "reason": ended.reason})
     finally:
-        for task in (up, down):
-            task.cancel()
-        await asyncio.wait({up, down})
-        for task in (up, down):
-            if not task.cancelled():
-                task.exception()  # seen
+        await settle((up, down))
 
 
 async def _to_visitor(connection: ClientConnection, send: Send) -> Close | None:
