@@ -166,7 +166,10 @@ def _origin_form(facts: Facts, seen: Seen) -> str:
     if "://" not in path[:8]:
         return path
     parts = split(path)
-    if (parts.host, parts.port) not in ((seen.host, seen.port), netloc_of(facts.only("host") or "", parts.port)):
+    if (parts.host, parts.port) not in (
+        (seen.host, seen.port),
+        netloc_of(facts.only("host") or "", PORTS[parts.scheme]),
+    ):
         raise Malformed("the request names one host, and its Host header another")
     if parts.query:
         raise Malformed("a query in the path")
@@ -214,9 +217,9 @@ def _may_connect(facts: Facts, settings: GuardSettings, seen: Seen) -> bool:
 
 def _same_host(seen: Seen, page: Parts) -> bool:
     """Behind a proxy that is not trusted the visitor's scheme is unknown: any scheme's own port is as good as another's."""
-    if seen.host != page.host:
-        return False
-    return seen.port == page.port or (seen.port == PORTS[seen.scheme] and page.port == PORTS[page.scheme])
+    if page.port == PORTS[page.scheme]:
+        return (seen.host, seen.port) == (page.host, PORTS[seen.scheme])
+    return (seen.host, seen.port) == (page.host, page.port) and seen.port != PORTS[seen.scheme]
 
 
 def _challenge(realm: str, error: str | None = None) -> str:

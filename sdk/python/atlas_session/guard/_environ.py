@@ -65,7 +65,7 @@ def admit(environ: Environ, admitted: Admitted, facts: Facts) -> bool:
     if admitted.path is not None or admitted.query != facts.query:
         _set_target(environ, admitted.path or facts.path, admitted.query)
     _strip(environ)
-    environ["atlas"] = {"how": admitted.how, "grant": admitted.grant, "address": admitted.address}
+    environ["atlas.access"] = {"how": admitted.how, "grant": admitted.grant, "address": admitted.address}
     return True
 
 

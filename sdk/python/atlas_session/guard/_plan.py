@@ -1,7 +1,8 @@
 """When to ask the companion, and when to report: a function of what happened last and of the time. No I/O.
 
-Asked every `poll_s` seconds (at most 15), and 2, 4, 8 … at most 30 seconds after a failure, less up to half of it. With one poll lost, a
-revocation arrives within 15 s + the report that is under way (4 s) + the lost poll (4 s) + 2 s + the next one (4 s): 29 s.
+Asked every `poll_s` seconds (at most 15), and 2, 4, 8 … at most 30 seconds after a failure, less up to half of it.
+With one poll lost, a revocation arrives within 15 s + the report that is under way (4 s) + the lost poll (4 s) + 2 s
++ the next poll (4 s): 29 s.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class WsgiGuard:
     """Lets in who has a token or a signed URL, and shows the application nothing of either.
 
     Args:
-        app: A WSGI application. ``environ["atlas"]`` tells it how the visitor came in: ``how``, ``grant``, ``address``.
+        app: A WSGI application. ``environ["atlas.access"]`` tells it how the visitor came in: ``how``, ``grant``, ``address``.
         settings: Default: from the environment (`GuardSettings.from_env`).
         clock: Gives unix seconds.
         reporter: Makes what reports to the companion; default: a thread, where the settings name a companion.
