@@ -23,9 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from atlas_session.guard._proxy import _serve
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRA:
             raise
-        print(f"'{error.name}' is missing: pip install 'atlas-session[guard]'", file=sys.stderr)  # noqa: T201
+        print(f"'{package}' is missing: pip install 'atlas-session[guard]'", file=sys.stderr)  # noqa: T201
         return 2
     return _serve.run(options, settings)
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
+import anyio  # noqa: F401 (httpcore's backend needs it, and would say so at the first request only)
 import httpcore
 
 from atlas_session.guard._proxy._tasks import settle
