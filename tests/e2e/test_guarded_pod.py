@@ -123,8 +123,8 @@ def test_another_generation_revokes_the_token_and_every_signed_url(project: Proj
     assert (new["id"], new["url"]) == (old["id"], old["url"])
     assert not {old["token"], old["signing_key"], old["signing_kid"]} & set(new.values())
     assert ask(new["url"], old["token"])[0] == 401
-    assert ask(old_url)[0] in (401, 403)
-    assert ask(signed(old, "/page", generation=1))[0] in (401, 403)
+    assert ask(old_url)[0] == 403
+    assert ask(signed(old, "/page", generation=1))[0] == 403
     assert ask(new["url"], new["token"])[0] == 200
     assert ask(signed(new, "/page", generation=1))[0] == 200
     assert project.drift().code == 0
@@ -156,8 +156,8 @@ def test_a_signed_url_works_alone_and_a_changed_one_is_refused(project: Project)
     out = secrets_of(project)
     url = signed(out, "/pictures/1.png?size=2")
     assert ask(url) == (200, "one /pictures/1.png size=2"), "the program sees nothing of the grant"
-    assert ask(url.replace("1.png", "2.png"))[0] in (401, 403)
-    assert ask(url.replace("size=2", "size=3"))[0] in (401, 403)
+    assert ask(url.replace("1.png", "2.png"))[0] == 403
+    assert ask(url.replace("size=2", "size=3"))[0] == 403
     assert ask(out["url"] + "/pictures/1.png?size=2")[0] == 401
     assert ask(out["url"], out["token"])[0] == 200, "such a pod takes tokens too"
     assert ask(out["url"], out["signing_key"])[0] == 401, "the key is no token"
