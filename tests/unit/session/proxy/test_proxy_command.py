@@ -27,6 +27,8 @@ from tests.unit.session.proxy._process import (
 )
 from tests.unit.session.proxy._world import Answer, ask, run
 
+pytestmark = pytest.mark.slow
+
 #: Says who it is in a file, then serves one word on its PORT until it is told to end.
 SERVER = """
 import http.server, json, os, pathlib, signal, subprocess, sys
@@ -116,6 +118,7 @@ def test_no_credential_is_in_the_log_or_with_the_program(tmp_path: Path) -> None
         assert secret not in running.output
     assert "/ws" in running.output
     assert "Traceback" not in running.output
+    assert "ERROR" not in running.output
 
 
 @pytest.mark.parametrize(("ends", "code"), [("sys.exit(0)", 0), ("sys.exit(7)", 7), ("os.kill(os.getpid(), 9)", 137)])
@@ -190,6 +193,15 @@ def test_a_guard_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
         running.signal(signal.SIGKILL)
         assert running.wait() == -signal.SIGKILL
         until(lambda: all(is_gone(process.pid) for process in family))
+
+
+def test_a_command_that_leaves_its_group_gets_the_signal_too(tmp_path: Path) -> None:
+    with guard(
+        tmp_path, [], server(tmp_path, before="os.setsid(); signal.signal(15, lambda *_: os._exit(6))")
+    ) as running:
+        told(tmp_path)
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 6
 
 
 def test_requests_in_flight_are_answered_before_the_end(tmp_path: Path) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import socket
+import ssl
 import struct
+import subprocess
 from pathlib import Path
 
 import httpcore
 import pytest
+from websockets.asyncio.client import connect
+from websockets.utils import accept_key
 
 from atlas_session.guard._proxy._app import ProxyApp
 from atlas_session.guard._proxy._duplex import DuplexStream
@@ -24,11 +29,14 @@ from tests.unit.session.proxy._world import (
     read_body,
     read_chunk,
     read_head,
+    read_head_quietly,
     responding,
     run,
     served,
     visitor,
 )
+
+SHAKE = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
@@ -74,9 +82,7 @@ def test_an_upstream_that_does_not_take_the_connection_is_504() -> None:
             async with proxied(listening.getsockname()[1], connect_timeout_s=0.2) as port:
                 answer = await ask(port, b"GET / HTTP/1.1")
                 assert (answer.status, answer.head.one("cache-control")) == (504, "no-store")
-                shake = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                key = b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
-                assert (await ask(port, b"GET / HTTP/1.1\r\n" + shake + key)).status == 504
+                assert (await ask(port, b"GET / HTTP/1.1\r\n" + SHAKE)).status == 504
         finally:
             for one in (listening, *waiting):
                 one.close()
@@ -433,6 +439,48 @@ def test_a_unix_socket_as_upstream(tmp_path: Path) -> None:
         assert not await app.healthy()
         await app.aclose()
         assert [head.one("host") for head in seen] == ["pod.example", "localhost"]
+
+    run(test())
+
+
+def test_an_upstream_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its certificate is checked: 502 when the machine does not trust it; early answers work as without TLS."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl makes this test's certificate, and is not installed")
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    line = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([openssl, *line.split(), *names], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await read_head_quietly(reader)
+        if head is None:
+            return
+        if "upgrade" in (head.one("connection") or "").lower():
+            accept = accept_key(head.one("sec-websocket-key") or "").encode()
+            shake = b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+            writer.write(shake + accept + b"\r\n\r\n\x81\x02hi\x88\x00")
+        else:
+            writer.write(OK.replace(b"Content", b"Connection: close\r\nContent"))  # before the body was read
+        await reader.read()
+
+    async def test() -> None:
+        server = await asyncio.start_server(handle, "localhost", 0, ssl=context, family=socket.AF_INET)
+        upstream = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+        async with proxied(upstream) as port:
+            assert (await ask(port, b"GET / HTTP/1.1")).status == 502
+            assert (await ask(port, b"GET / HTTP/1.1\r\n" + SHAKE)).status == 502
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        async with proxied(upstream) as port:
+            assert (await ask(port, b"GET / HTTP/1.1")).body == b"ok"
+            assert (await ask(port, b"POST / HTTP/1.1\r\nContent-Length: 100000\r\n\r\nhalf")).body == b"ok"
+            async with connect(f"ws://127.0.0.1:{port}", proxy=None) as socket_:
+                assert await socket_.recv() == "hi"
+        server.close()
+        await server.wait_closed()
 
     run(test())
 

@@ -64,7 +64,8 @@ def test_a_signed_url_reaches_the_upstream_without_its_grant() -> None:
 @pytest.mark.parametrize(
     ("environ", "sent", "expected"),
     [
-        ({}, "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: x.example", ("127.0.0.1", "http", "pod.example")),
+        ({}, "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: x.example",
+         ("127.0.0.1", "http", "pod.example")),
         (
             {"ATLAS_TRUSTED_PROXIES": "127.0.0.1"},
             "X-Forwarded-For: 6.6.6.6, 192.0.2.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: x.example",

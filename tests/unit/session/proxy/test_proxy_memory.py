@@ -10,11 +10,14 @@ import hashlib
 from pathlib import Path
 
 import psutil
+import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 from tests.unit.session.proxy._process import BEARER, HASH, TOKEN, Running, guard
 from tests.unit.session.proxy._world import OK, ask, complete, raw_upstream, read_head, run, visitor
+
+pytestmark = pytest.mark.slow
 
 SIZE = 100 * 1024 * 1024
 ALLOWED = 40 * 1024 * 1024

@@ -1,8 +1,8 @@
 """The command behind the guard: started in a process group of its own, which goes when the guard goes.
 
 The group is led by a minder, a process of a few lines that waits for the guard's end of a pipe to close, which the system
-does however the guard ends, and then kills the group and so itself. A command that makes a session or group of its own
-(a daemon) leaves the group and is out of reach; so is everything when the minder itself is killed first.
+does however the guard ends, and then kills the group and so itself. What makes a session or group of its own (a daemon)
+leaves the group: it is out of the minder's reach. So is everything when the minder itself is killed first.
 """
 
 from __future__ import annotations
@@ -48,9 +48,12 @@ class Child:
         return await self._process.wait()
 
     def signal(self, number: int) -> None:
-        """Send a signal to the whole group."""
+        """Send a signal to the whole group, and to the command if it has left the group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._minder.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            if self._process.returncode is None and os.getpgid(self._process.pid) != self._minder.pid:
+                self._process.send_signal(number)
 
     async def stop(self, grace_s: float) -> int:
         """Wait `grace_s` seconds for the command to end, then kill what is left of the group. Returns as `wait`."""

@@ -17,6 +17,7 @@ __all__ = [
     "accept_headers",
     "handshake_headers",
     "hop_by_hop",
+    "host_of",
     "request_framing",
     "request_headers",
     "response_headers",
@@ -109,17 +110,22 @@ _DIGITS = frozenset(b"0123456789")
 def request_headers(
     headers: Sequence[tuple[bytes, bytes]], seen: Seen, framing: Framing, host: bytes | None
 ) -> Headers:
-    """What the upstream is sent. `host` replaces the visitor's Host.
+    """What the upstream is sent. `host` replaces the Host that was received.
 
     Expect is ours: the visitor is told to continue when the upstream is there.
     """
-    passed = [(b"host", seen.host if host is None else host)]
+    passed = [(b"host", host_of(headers, seen) if host is None else host)]
     passed += [(name, value) for name, value in without_hop_by_hop(headers) if not _is_ours(_plain(name))]
     if framing.kind == "length":
         passed.append((b"content-length", b"%d" % framing.length))
     elif framing.kind == "chunked":
         passed.append((b"transfer-encoding", b"chunked"))
     return passed + _who(seen)
+
+
+def host_of(headers: Sequence[tuple[bytes, bytes]], seen: Seen) -> bytes:
+    """The Host that was received. It may be another than what the visitor asked for, when a proxy in front wrote it."""
+    return next((value for name, value in headers if name.lower() == b"host"), seen.host)
 
 
 def handshake_headers(headers: Sequence[tuple[bytes, bytes]], seen: Seen) -> Headers:

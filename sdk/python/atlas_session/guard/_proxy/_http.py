@@ -133,6 +133,6 @@ async def _answer_with(response: httpcore.Response, send: Send) -> None:
     try:
         async for piece in response.aiter_stream():
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+    except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
         raise UpstreamLost(f"the upstream ended in the middle of its answer ({type(error).__name__})") from None
     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -95,7 +95,8 @@ async def _run(options: Options, settings: GuardSettings, upstream: Upstream, li
         child = await start(options.command, child_environment(os.environ, port))
     try:
         async with _signals(_Stop(server, child)) as stop:
-            _LOGGER.info("guarding %s on http://%s:%d", upstream, options.host, listener.getsockname()[1])
+            host = f"[{options.host}]" if ":" in options.host else options.host
+            _LOGGER.info("guarding %s on http://%s:%d", upstream, host, listener.getsockname()[1])
             return await _until_ended(server, listener, child, stop)
     finally:
         if child is not None:
@@ -180,7 +181,10 @@ def _log_config() -> dict[str, Any]:
 
 
 class _Brief(logging.Filter):
-    """One line instead of a traceback for what is the upstream's doing, or the end of our own patience."""
+    """One line instead of a traceback for what is the upstream's doing, or the end of our own patience.
+
+    And none where uvicorn takes a refused WebSocket for a forgotten one.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
@@ -188,7 +192,7 @@ class _Brief(logging.Filter):
             text = str(error) if isinstance(error, UpstreamLost) else "cut a request that did not end in time"
             record.msg, record.args, record.exc_info, record.exc_text = text, (), None, None
             record.levelno, record.levelname = logging.WARNING, "WARNING"
-        return True
+        return record.msg != "ASGI callable returned without completing handshake."
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -22,7 +22,14 @@ from websockets.uri import WebSocketURI
 
 from atlas_session.guard._proxy._answers import answer_handshake
 from atlas_session.guard._proxy._codes import Close, for_upstream, for_visitor
-from atlas_session.guard._proxy._headers import Headers, Seen, accept_headers, handshake_headers, response_headers
+from atlas_session.guard._proxy._headers import (
+    Headers,
+    Seen,
+    accept_headers,
+    handshake_headers,
+    host_of,
+    response_headers,
+)
 from atlas_session.guard._proxy._http import Scope, Send, target_of
 from atlas_session.guard._proxy._tasks import race, settle
 from atlas_session.guard._proxy._upload import Receive
@@ -100,7 +107,7 @@ class _Asked:
         try:
             passed = handshake_headers(self._scope["headers"], self._seen)
             text = [(name.decode("ascii"), value.decode(_CODEC)) for name, value in passed]
-            host = (self._seen.host if self._host is None else self._host).decode("ascii")
+            host = (host_of(self._scope["headers"], self._seen) if self._host is None else self._host).decode("ascii")
             protocol = _protocol(self._scope, self._upstream, host)
             async with asyncio.timeout(connect_timeout_s):
                 self.connection = await _connect(protocol, self._upstream, tls)
