@@ -104,7 +104,7 @@ class Link:
 
     def _understand(self, answer: Answer) -> float | None:
         """Puts an answer into force; how often to ask, where it says. Raises ValueError, _NotNow."""
-        if answer.status == 410:
+        if _has_ended(answer):
             self._revoke()
             return None
         if answer.status == 304 and self._etag:
@@ -149,9 +149,9 @@ class Link:
 
     def _accept(self, answer: Answer, source: str) -> None:
         """Raises _NotNow when the report is to go out again."""
-        if answer.status == 410:
+        if _has_ended(answer):
             self._revoke()
-        elif answer.status in _NEVER:
+        elif answer.status in _NEVER and _is_problem(answer):
             _log.warning("the companion does not take activity of the kind %s (%d)", source, answer.status)
         elif not 200 <= answer.status < 300:
             raise _NotNow(answer)
@@ -207,6 +207,15 @@ class Link:
         except Exception:  # noqa: BLE001 (the thread must not die: revocation depends on it)
             _log.exception("the guard's link to the companion made a mistake")
             return LOOK_S
+
+
+def _has_ended(answer: Answer) -> bool:
+    return answer.status == 410 and _is_problem(answer)
+
+
+def _is_problem(answer: Answer) -> bool:
+    """Whether it is the companion's own; the page of a gateway before it says nothing about the session."""
+    return answer.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/problem+json"
 
 
 class _NotNow(Exception):

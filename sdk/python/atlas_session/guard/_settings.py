@@ -23,7 +23,7 @@ T = TypeVar("T")
 #: What may count as activity: a request, a chunk of a body that is being sent up, a message on a WebSocket.
 SOURCES = frozenset({"http", "upload", "ws"})
 
-_SESSION_ID = re.compile(r"[A-Za-z0-9_.~-]{1,128}")
+_SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _GUARD_KEY = re.compile(r"[!-~]{16,512}")
 _REALM = re.compile(r"[ !#-\[\]-~]{1,64}")
 _TRIO = ("ATLAS_SESSION_ID", "ATLAS_COMPANION_URL", "ATLAS_GUARD_KEY")
@@ -264,7 +264,7 @@ def _companion_problems(settings: GuardSettings) -> list[str]:
         return []
     found = [f"{name}: missing; a companion needs all of {', '.join(_TRIO)}" for name in missing]
     if settings.session_id is not None and _SESSION_ID.fullmatch(settings.session_id) is None:
-        found.append("ATLAS_SESSION_ID: 1 to 128 letters, digits, dashes, dots, underscores")
+        found.append("ATLAS_SESSION_ID: 1 to 64 letters, digits, dashes, underscores")
     if settings.guard_key is not None and _GUARD_KEY.fullmatch(settings.guard_key) is None:
         found.append("ATLAS_GUARD_KEY: 16 to 512 printable characters without spaces")
     if settings.companion_url is not None:

@@ -58,6 +58,8 @@ def good(etag: str | None = None, status: int = 200, **changes: Any) -> Answer:
 
 
 def bad(status: int, **headers: str) -> Answer:
+    """The companion's own refusal."""
+    headers = {"content_type": "application/problem+json; charset=utf-8", **headers}
     return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, b"{}")
 
 
@@ -120,6 +122,8 @@ def test_an_etag_that_is_none_is_not_sent_back(etag: str) -> None:
         bad(401),
         bad(403),
         bad(404),
+        bad(410, content_type="text/html"),  # a gateway's own page
+        bad(410, content_type=""),
         bad(429),
         bad(500),
         bad(503),
@@ -242,6 +246,16 @@ def test_a_report_that_will_never_be_taken_is_dropped(status: int, again: bool) 
     world.answers = [bad(status)]
     world.step()
     assert world.gate.activity.is_waiting == again
+
+
+@pytest.mark.parametrize("status", [400, 410, 422])
+def test_a_gateways_own_page_says_nothing(status: int) -> None:
+    world = World()
+    world.step()
+    world.gate.activity.note("http", 1000.0)
+    world.answers = [bad(status, content_type="text/html")]
+    world.step()
+    assert world.gate.activity.is_waiting and not world.gate.verifier.revoked
 
 
 def test_a_report_may_be_told_that_the_session_is_gone() -> None:
