@@ -40,7 +40,7 @@ def look(facts: Facts, trusted: Sequence[Network]) -> Seen:
     if host is None:
         raise Malformed("there must be exactly one Host header")
     scheme = _scheme(facts.scheme, websocket=facts.websocket) or _scheme("http", websocket=facts.websocket)
-    believed = is_trusted(facts.peer, trusted)
+    believed = bool(trusted) and is_trusted(facts.peer, trusted)
     if believed:
         scheme = _scheme(_last(facts.all("x-forwarded-proto")), websocket=facts.websocket) or scheme
     name, port = netloc_of(host, PORTS[scheme])
