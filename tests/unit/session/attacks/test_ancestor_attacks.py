@@ -273,6 +273,8 @@ def test_the_clock_is_the_caller_s_own_only_when_it_says_so() -> None:
 
 def test_a_short_key_signs_nothing() -> None:
     assert hmac.digest(b"", b"", hashlib.sha256)  # HMAC itself takes any
+    for key in ("k" * 32, [1] * 32, None):
+        assert reason(signed(PAGE), keys={"k1": key}) == "unknown_key"
     for key in (b"", b"secret", bytes(31)):
         with pytest.raises(CannotSign, match="32"):
             signed(PAGE, key=key)
