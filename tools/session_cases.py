@@ -593,6 +593,8 @@ def prefixes() -> Iterator[Case]:
         with_grant(forged(f"u1.k1.{NOW + 9}.{NOW}.3.GET.p2.-.-", path="/a"), "https://pod.example/ab"),
         "bad_signature",
     )
+    beyond = with_grant(forged(f"u1.k1.{NOW + 9}.{NOW}.3.GET.p4.-.-", path="/a/"), "https://pod.example/a/")
+    yield case("prefix: signed so, longer than the path", beyond, "bad_signature")
     yield case("prefix: shorter than signed", folder.replace(".p7.", ".p1."), "bad_signature")
 
 

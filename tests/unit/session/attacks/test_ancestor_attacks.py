@@ -271,6 +271,16 @@ def test_the_clock_is_the_caller_s_own_only_when_it_says_so() -> None:
         verify_url(signed(PAGE, now=now - 10_000), keys=KEYS, method="GET", generation=3)
 
 
+def test_a_time_that_is_no_number_lets_nobody_in() -> None:
+    """Every comparison with it is false, so a check that asks for lateness lets it pass."""
+    nan = float("nan")
+    assert not (nan >= NOW + 600 or nan < NOW)
+    assert reason(signed(PAGE), now=nan) != "ok"
+    assert reason(signed(PAGE), leeway_s=nan) != "ok"
+    assert reason(signed(PAGE), now=float("inf")) == "expired"
+    assert reason(signed(PAGE), now=float("-inf")) == "not_yet_valid"
+
+
 def test_a_short_key_signs_nothing() -> None:
     assert hmac.digest(b"", b"", hashlib.sha256)  # HMAC itself takes any
     for key in ("k" * 32, [1] * 32, None):
