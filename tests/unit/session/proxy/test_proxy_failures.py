@@ -18,6 +18,7 @@ from websockets.utils import accept_key
 
 from atlas_session.guard._proxy._app import ProxyApp
 from atlas_session.guard._proxy._duplex import DuplexStream
+from atlas_session.guard._proxy._tasks import race
 from tests.unit.session.proxy._world import (
     DEADLINE_S,
     OK,
@@ -221,6 +222,63 @@ def test_a_write_that_is_stuck_gives_way_to_an_answer_and_is_finished_beside_it(
         assert inner.written == b"onetwo"
         await stream.aclose()
         assert inner.closed
+
+    run(test())
+
+
+def test_what_is_cancelled_again_and_again_is_cancelled_once_and_closes_what_it_opened() -> None:
+    """Server, guard and a visitor's leaving may all cancel one request."""
+
+    async def test() -> None:
+        begun, closing, may_close, never = asyncio.Event(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+        closed = False
+
+        async def work() -> None:
+            nonlocal closed
+            try:
+                begun.set()
+                await never.wait()
+            finally:
+                closing.set()
+                await may_close.wait()
+                closed = True
+
+        async def other() -> None:
+            await never.wait()
+
+        request = asyncio.create_task(race(work(), other()))
+        await begun.wait()
+        request.cancel()
+        await closing.wait()
+        for _ in range(3):
+            request.cancel()
+            await asyncio.sleep(0)
+        assert not request.done()
+        may_close.set()
+        await asyncio.wait({request})
+        assert closed
+        assert request.cancelled()
+
+    run(test())
+
+
+def test_a_race_says_who_won_and_raises_what_went_wrong() -> None:
+    async def test() -> None:
+        async def soon() -> None:
+            pass
+
+        async def never() -> None:
+            await asyncio.Event().wait()
+
+        async def wrong() -> None:
+            raise LookupError
+
+        assert await race(soon(), never())
+        assert not await race(never(), soon())
+        with pytest.raises(LookupError):
+            await race(wrong(), never())
+        with pytest.raises(LookupError):
+            await race(never(), wrong())
 
     run(test())
 
