@@ -46,6 +46,8 @@ _FIRST_BACK_OFF_S = 2.0
 _JUMP_S = 5.0
 #: Deadlines that differ by less are the same one.
 _SAME_S = 1.0
+#: Less is no time to wait.
+_PRECISION_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ def observe(state: State, monotonic: float, wall: float) -> State:
 
 def pause_s(state: State) -> float:
     """Seconds until the next look at the clock; 0 when a beat is due."""
-    return min(SLICE_S, max(0.0, state.due - state.elapsed))
+    left = state.due - state.elapsed
+    return min(SLICE_S, left) if left > _PRECISION_S else 0.0
 
 
 def beat(state: State, *, active: bool) -> tuple[State, Beat]:

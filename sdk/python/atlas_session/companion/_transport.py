@@ -181,7 +181,9 @@ class Transport:
     def _take(self) -> Connection | None:
         """A kept connection that is still good, the one used last."""
         with self._lock:
-            if self._pid != os.getpid():  # they belong to the process that we were forked from
+            if self._pid != os.getpid():  # they are those of the process that we were forked from
+                for connection, _ in self._kept:
+                    connection.close()  # our copy only
                 self._kept, self._pid = [], os.getpid()
             while self._kept:
                 connection, since = self._kept.pop()
@@ -240,11 +242,12 @@ def _guard(request: Request, act: Callable[[], T]) -> T:
     """What `act` gives; what it raises, as one of ours."""
     try:
         return act()
-    except http.client.IncompleteRead as error:
-        raise unreachable(f"{request}: the answer broke off", sent=True) from error
     except (OSError, ValueError) as error:  # ValueError: a file that was closed under the reader
         raise unreachable(f"{request}: no answer: {_said(error)}", sent=True) from error
     except http.client.HTTPException as error:
+        half = isinstance(error, http.client.BadStatusLine) and str(error).lstrip("'").startswith("HTTP/1.")
+        if half or isinstance(error, http.client.IncompleteRead):
+            raise unreachable(f"{request}: the answer broke off", sent=True) from error
         hint = "is this the companion's URL?"
         raise BadAnswer(f"{request}: what answers does not speak HTTP", hint=hint) from error
 
