@@ -228,7 +228,7 @@ def test_all_pages_but_null() -> None:
 def test_with_a_public_url_the_page_must_be_its_own() -> None:
     chosen = settings(public_url="https://x.example")
     admitted(judged(facts(WS, {**bearer(), "origin": "https://x.example"}), chosen))
-    for origin in ("http://x.example", f"http://{HOST}", "https://x.example:444"):
+    for origin in ("http://x.example", "http://x.example:443", f"http://{HOST}", "https://x.example:444"):
         refused(judged(facts(WS, {**bearer(), "origin": origin}), chosen), 403, "wrong_origin")
 
 
@@ -281,6 +281,13 @@ def test_a_signed_url_comes_in_in_its_canonical_spelling() -> None:
 )
 def test_a_bad_signed_url_is_refused_without_detail(request_: Any, reason: str) -> None:
     refused(judged(request_), 403, reason)
+
+
+def test_clocks_may_differ_as_far_as_is_configured() -> None:
+    for leeway_s in (0.0, 5.0, 60.0):
+        for late, status in ((leeway_s - 1, None), (leeway_s, 403)):
+            verdict = judged(facts(signed(URL)), settings(leeway_s=leeway_s), now=NOW + 60 + late)
+            assert getattr(verdict, "status", None) == status
 
 
 def test_head_is_a_get_without_its_body() -> None:
