@@ -108,8 +108,8 @@ def canonical_path(path: str) -> str:
 def _clean_path(path: str) -> str:
     if _PLAIN_PATH.fullmatch(path) is not None:
         return path
-    if not path.startswith("/") or "//" in path or "\\" in path:
-        raise Malformed("the path does not begin with one slash, or holds an empty segment or a backslash")
+    if not path.startswith("/") or "//" in path:
+        raise Malformed("the path does not begin with one slash, or holds an empty segment")
     whole = _escapes(_IN_PATH.sub(_encode, path), "/\\.")
     if any(segment.partition(";")[0] in (".", "..") for segment in whole.split("/")):
         raise Malformed("the path holds a dot segment")
