@@ -70,16 +70,20 @@ class Gate:
         now = self._clock()
         verdict = decide(facts, self.settings, self.verifier, now, lambda nonce, until: self._spend(nonce, until, now))
         if isinstance(verdict, Refused):
-            _log.info(
-                "refused (%s): %s %s from %s",
-                verdict.reason,
-                _printable(facts.method),
-                _printable(readable_path(facts.path)),
-                verdict.address or "an unknown address",
-            )
+            self.log_refusal(verdict, facts)
         elif isinstance(verdict, Admitted) and not facts.websocket:
             self.note("http", verdict)
         return verdict
+
+    def log_refusal(self, verdict: Refused, facts: Facts) -> None:
+        """One line: why, what, and who; never a query, a grant or a token."""
+        _log.info(
+            "refused (%s): %s %s from %s",
+            verdict.reason,
+            _printable(facts.method),
+            _printable(readable_path(facts.path)),
+            verdict.address or "an unknown address",
+        )
 
     def note(self, source: str, admitted: Admitted) -> None:
         """Counts one activity of an admitted visitor; what is public is none."""

@@ -57,7 +57,8 @@ class WsgiGuard:
         if isinstance(verdict, Admitted):
             if admit(environ, verdict, facts):
                 return self._serve(verdict, facts, environ, start_response)
-            verdict = Refused(403, "outside SCRIPT_NAME")
+            verdict = Refused(403, "outside SCRIPT_NAME", address=verdict.address)
+            self.gate.log_refusal(verdict, facts)
         hide(environ, facts)
         return self._answer(verdict, facts, start_response)
 

@@ -150,7 +150,9 @@ def test_below_script_name() -> None:
     assert [seen["PATH_INFO"] for seen in app.seen[1:]] == [""]
     outside = facts(signed_path(f"http://{HOST}/x"))
     in_front, rest = outside.path[:10], outside.path[10:]
-    assert Got(guarded(app), outside, SCRIPT_NAME=in_front, PATH_INFO=rest).status == 403
+    with Lines("atlas_session.guard") as lines:
+        assert Got(guarded(app), outside, SCRIPT_NAME=in_front, PATH_INFO=rest).status == 403
+    assert lines.texts == ["refused (outside SCRIPT_NAME): GET /atlas-access from 198.51.100.9"]
     assert len(app.seen) == 2
 
 
