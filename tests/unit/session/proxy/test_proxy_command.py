@@ -121,6 +121,18 @@ def test_no_credential_is_in_the_log_or_with_the_program(tmp_path: Path) -> None
     assert "ERROR" not in running.output
 
 
+def test_a_visitor_cannot_say_who_it_is_without_a_trusted_proxy(tmp_path: Path) -> None:
+    """Nor may the server in front of the guard believe it, as uvicorn does of 127.0.0.1 unless it is told not to."""
+    echo = "Handler.log_message = lambda self, *_: print(self.headers, flush=True)"
+    with guard(tmp_path, [], server(tmp_path, after=echo)) as running:
+        told(tmp_path)
+        lies = b"\r\nX-Forwarded-For: 192.0.2.66\r\nX-Forwarded-Proto: https"
+        assert asked(running.port, b"GET / HTTP/1.1\r\n" + BEARER + lies).status == 200
+        assert "192.0.2.66" not in running.output
+        assert "x-forwarded-for: 127.0.0.1" in running.output
+        assert "x-forwarded-proto: http\n" in running.output
+
+
 @pytest.mark.parametrize(("ends", "code"), [("sys.exit(0)", 0), ("sys.exit(7)", 7), ("os.kill(os.getpid(), 9)", 137)])
 def test_the_guard_ends_with_the_command_and_its_code(tmp_path: Path, ends: str, code: int) -> None:
     with guard(tmp_path, [], [sys.executable, "-c", f"import os, sys; {ends}"]) as running:
