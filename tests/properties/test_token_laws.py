@@ -72,6 +72,8 @@ def test_any_other_character_of_a_token_is_refused(key: bytes, place: int, chara
         token[:place] + token[place + 1 :],
     ):
         assert not verify_token(changed, hashed) or changed == token
+    for longer in (token + "A", token + "\n", token + character, "A" + token, " " + token):
+        assert not is_token(longer)
 
 
 @given(token=ANYTHING, hashed=ANYTHING)
