@@ -399,14 +399,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             seen = companion.kept_from
         while fresh := companion.behind(id, seen):
             for number, event, data in fresh:
+                final = event == "status" and json.loads(data).get("status") == "terminated"
+                companion.sessions[id]["over"] = final
                 self._chunk(f"id: {number}\r\nevent: {event}\r\ndata: {data}\r\n\r\n".encode())
                 seen = number
                 if event == "cut":  # a stream that breaks off in the middle of an event
                     self._chunk(b"id: 77\ndata: half")
                     self.close_connection = True
                     return
-                if event == "status" and json.loads(data).get("status") == "terminated":
-                    companion.sessions[id]["over"] = True
+                if final:
                     self._chunk(b"")
                     return
         self.close_connection = True

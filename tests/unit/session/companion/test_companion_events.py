@@ -73,6 +73,13 @@ def test_the_retry_of_the_server(line: str, kept: int | None) -> None:
     assert parser.retry_ms == kept
 
 
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_byte_order_mark_may_come_in_pieces(cut: int) -> None:
+    stream = b"\xef\xbb\xbf\ndata: a\n\n"
+    parser = Parser()
+    assert parser.feed(stream[:cut]) + parser.feed(stream[cut:]) == [("", "message", "a")]
+
+
 def test_an_id_counts_from_the_blank_line_on_also_without_data() -> None:
     parser = Parser("0")
     parser.feed(b"id: 1\n")

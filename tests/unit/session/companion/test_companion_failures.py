@@ -287,7 +287,7 @@ def test_no_error_or_log_line_holds_the_key_or_a_token(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     token = f"atlas_{'s' * 43}"
-    said = f"{'x' * 280}{companion.key} Bearer {token} \x1b[31m\n{token}" + "y" * 1000
+    said = f"{token} {'x' * 264}{companion.key} Bearer {token} \x1b[31m\n{token}" + "y" * 1000
     problem = dict.fromkeys(("type", "title", "detail", "instance"), said)
     misdeeds = [answer(status, problem) for status in (400, 401, 403, 404, 409, 410, 422, 501)]
     misdeeds += [answer(503, problem, Retry_After="999"), answer(429, problem, Retry_After="999")]
