@@ -101,6 +101,14 @@ def test_nothing_is_sent_when_nothing_has_changed() -> None:
     assert world.gate.verifier == replace(before, generation=1)
 
 
+def test_nothing_has_changed_is_no_answer_to_who_knows_nothing() -> None:
+    world = World()
+    world.answers = [bad(304)]
+    with Lines(LOG) as lines:
+        world.step()
+    assert "it answered 304" in lines.text
+
+
 @pytest.mark.parametrize("etag", ["v1", '"a\r\nb"', '"é"', '"a" "b"', f'"{"x" * 300}"'])
 def test_an_etag_that_is_none_is_not_sent_back(etag: str) -> None:
     world = World()

@@ -87,6 +87,14 @@ def test_reports_are_ten_seconds_apart_and_let_polls_go_first() -> None:
     assert plan.polled(11.5).due(11.5, waiting=True) == "report"
 
 
+def test_after_the_first_lost_poll_no_report_comes_between() -> None:
+    plan = LinkPlan.begin(0.0).poll_failed(10.0, 1.0)
+    assert plan.due(11.0, waiting=True) is None and plan.wait_s(11.0, waiting=True) == 1.0
+    assert plan.due(12.0, waiting=True) == "poll"
+    plan = plan.poll_failed(12.0, 1.0)
+    assert plan.due(13.0, waiting=True) == "report"  # it is away, but perhaps not for reports
+
+
 @pytest.mark.parametrize("draw", [0.0, 0.5, 1.0])
 def test_failures_back_off(draw: float) -> None:
     plan, waits = LinkPlan.begin(0.0), []
