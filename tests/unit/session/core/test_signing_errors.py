@@ -170,3 +170,5 @@ def test_what_is_no_ring_is_refused_without_being_quoted(text: str) -> None:
 def test_a_ring_says_its_own_json() -> None:
     good = '{"version": 1, "keys": [{"kid": "k1", "key": "%s", "retires_at": null}]}' % ("A" * 43)
     assert KeyRing.from_json(good).to_json() == good
+    with pytest.raises(CannotSign, match="of this version is not known"):
+        KeyRing.from_json(good.replace('"version": 1', '"version": 2'))
