@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator
 
@@ -13,10 +14,10 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from atlas_session.guard import Guard, GuardSettings
 from atlas_session.guard._proxy._app import ProxyApp
-from atlas_session.guard._proxy._serve import _look_with
+from atlas_session.guard._proxy._serve import _listen, _look_with
 from atlas_session.urls import sign_path, sign_url
 from tests.unit.session.proxy._process import BEARER, HASH, TOKEN
-from tests.unit.session.proxy._world import OK, Head, ask, raw_upstream, read_head, responding, run, served
+from tests.unit.session.proxy._world import OK, Head, ask, raw_upstream, read_head, responding, run, served, visitor
 
 KEY = b"u" * 32
 
@@ -136,6 +137,24 @@ def test_a_cut_answer_is_cut_through_the_guard_as_well() -> None:
         async with raw_upstream(half) as upstream, guarded(upstream) as port:
             with pytest.raises(asyncio.IncompleteReadError):
                 await ask(port, b"GET / HTTP/1.1\r\n" + BEARER)
+
+    run(test())
+
+
+def test_small_pieces_are_sent_at_once() -> None:
+    """Without TCP_NODELAY on what it accepts, each answer would wait for the visitor's delayed acknowledgement."""
+
+    async def test() -> None:
+        accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def look(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            raw = writer.get_extra_info("socket")
+            accepted.set_result(raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with _listen("127.0.0.1", 0) as listener:
+            async with await asyncio.start_server(look, sock=listener), visitor(listener.getsockname()[1]):
+                assert await accepted != 0
 
     run(test())
 

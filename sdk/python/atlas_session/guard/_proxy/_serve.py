@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import copy
 import dataclasses
+import importlib.util
 import json
 import logging
 import os
@@ -36,6 +37,7 @@ _LOGGER = logging.getLogger("atlas_session.guard")
 #: Seconds for requests and the command to end after a signal, and for requests after the command ended by itself.
 GRACE_S = 10
 _AFTER_COMMAND_S = 2
+_BACKLOG = 2048
 _KEEP_ALIVE_S = 75  # longer than the proxies in front of pods keep a connection for
 
 
@@ -44,6 +46,7 @@ def run(options: Options, settings: GuardSettings) -> int:
     if options.check_config:
         _print_config(options, settings)
         return 0
+    _know_what_is_absent()
     upstream = options.upstream or Upstream("127.0.0.1", _free_port())
     try:
         listener = _listen(options.host, options.port)
@@ -157,7 +160,7 @@ def _config(app: Any, options: Options) -> uvicorn.Config:
         ws="websockets-sansio",
         loop="asyncio",
         lifespan="on",
-        log_config=_log_config(),
+        log_config=_log_config(options.log_level),
         log_level=options.log_level,
         use_colors=False,
         proxy_headers=False,  # the guard believes proxies by its own rules
@@ -172,9 +175,9 @@ def _config(app: Any, options: Options) -> uvicorn.Config:
     )
 
 
-def _log_config() -> dict[str, Any]:
+def _log_config(level: str) -> dict[str, Any]:
     config = copy.deepcopy(LOGGING_CONFIG)
-    config["loggers"]["atlas_session"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
+    config["loggers"]["atlas_session"] = {"handlers": ["default"], "level": level.upper(), "propagate": False}
     config["filters"] = {"brief": {"()": _Brief}}
     config["handlers"]["default"]["filters"] = ["brief"]
     return config
@@ -195,9 +198,23 @@ class _Brief(logging.Filter):
         return record.msg != "ASGI callable returned without completing handshake."
 
 
+def _know_what_is_absent() -> None:
+    """httpcore tries to import sniffio several times a request; searching for it in vain takes a quarter of our time."""
+    if importlib.util.find_spec("sniffio") is None:
+        sys.modules["sniffio"] = None  # type: ignore[assignment]
+
+
 def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=2048)
+    """A listening socket. Its protocol is named, for asyncio sends small pieces at once (TCP_NODELAY) only then."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def _free_port() -> int:
