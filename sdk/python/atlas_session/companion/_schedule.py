@@ -91,7 +91,7 @@ def observe(state: State, monotonic: float, wall: float) -> State:
     slept = jump if jump > _JUMP_S else 0.0
     state = replace(state, monotonic=monotonic, wall=wall, elapsed=state.elapsed + passed + slept)
     if slept:
-        state = replace(state, due=min(state.due, max(state.elapsed, _floor(state))))
+        state = replace(state, due=min(state.due, state.elapsed))
     return state
 
 
@@ -150,10 +150,6 @@ def warning(state: State) -> tuple[State, Session | None]:
     if session is None or state.warn_at is None or state.elapsed < state.warn_at or _was_warned(state, session):
         return state, None
     return replace(state, warned=_deadline(session)), session
-
-
-def _floor(state: State) -> float:
-    return state.elapsed if state.last is None else state.last + FLOOR_S
 
 
 def _warn_at(session: Session, state: State) -> float | None:

@@ -161,7 +161,7 @@ class FakeCompanion:
         """The events behind that one, waiting for some; none when the server goes."""
         log = self.logs[id]
         with self.changed:
-            self.changed.wait_for(lambda: self.closing or len(log) > seen, DEADLINE_S)
+            self.changed.wait_for(lambda: self.closing or len(log) > seen)
             return [] if self.closing else log[seen:]
 
     def connected(self, connection: socket.socket) -> None:
@@ -205,7 +205,7 @@ def stuck() -> Misdeed:
     def do(handler: _Handler) -> None:
         companion = handler.server.companion
         with companion.changed:
-            companion.changed.wait_for(lambda: companion.closing, DEADLINE_S)
+            companion.changed.wait_for(lambda: companion.closing)
         handler.close_connection = True
 
     return Misdeed(do)

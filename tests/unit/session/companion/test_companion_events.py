@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import pytest
-from companion_kit import Face, FakeClock, FakeCompanion, answer, lost, until, until_async
+from companion_kit import DEADLINE_S, Face, FakeClock, FakeCompanion, answer, lost, until, until_async
 
 from atlas_session.companion import (
     AsyncCompanionClient,
@@ -262,7 +262,7 @@ def test_more_streams_than_threads(companion: FakeCompanion) -> None:
 
 def test_closing_the_client_ends_a_stream_in_another_thread(companion: FakeCompanion) -> None:
     companion.add("s1")
-    client = CompanionClient(companion.url, key=companion.key)
+    client = CompanionClient(companion.url, key=companion.key, quiet_timeout_s=3600)
     ended: list[BaseException] = []
 
     def watch() -> None:
@@ -275,7 +275,7 @@ def test_closing_the_client_ends_a_stream_in_another_thread(companion: FakeCompa
     thread.start()
     until(lambda: companion.requests)
     client.close()
-    thread.join()
+    thread.join(DEADLINE_S)
     assert "closed" in str(ended[0])
 
 

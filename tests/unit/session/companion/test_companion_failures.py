@@ -10,7 +10,7 @@ import traceback
 from typing import Any
 
 import pytest
-from companion_kit import Face, FakeClock, FakeCompanion, answer, lost, raw, stuck, until_async
+from companion_kit import DEADLINE_S, Face, FakeClock, FakeCompanion, answer, lost, raw, stuck, until, until_async
 
 from atlas_session.companion import (
     AsyncCompanionClient,
@@ -311,7 +311,7 @@ def json_of(token: str) -> bytes:
 
 def test_a_verb_that_is_cancelled_leaves_the_client_usable(companion: FakeCompanion) -> None:
     async def main() -> None:
-        async with AsyncCompanionClient(companion.url, key=companion.key, threads=1, read_timeout_s=60) as client:
+        async with AsyncCompanionClient(companion.url, key=companion.key, threads=1, read_timeout_s=3600) as client:
             companion.add("s1")
             await client.get_session("s1")
             companion.say(stuck())
@@ -320,22 +320,42 @@ def test_a_verb_that_is_cancelled_leaves_the_client_usable(companion: FakeCompan
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert isinstance(await client.get_session("s1"), Session), "its only thread is free again"
+            session = await asyncio.wait_for(client.get_session("s1"), DEADLINE_S)
+            assert isinstance(session, Session), "its only thread is free again"
 
     asyncio.run(main())
 
 
 def test_closing_ends_what_is_under_way(companion: FakeCompanion) -> None:
     async def main() -> None:
-        client = AsyncCompanionClient(companion.url, key=companion.key, read_timeout_s=60)
+        client = AsyncCompanionClient(companion.url, key=companion.key, read_timeout_s=3600)
         companion.always = stuck()
         tasks = [asyncio.create_task(client.touch("s1")) for _ in range(3)]
         await until_async(lambda: len(companion.requests) == 3)
-        await client.aclose()
+        await asyncio.wait_for(client.aclose(), DEADLINE_S)
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(result).__mro__[1] for result in results] == [RuntimeError] * 3
 
     asyncio.run(main())
+
+
+def test_an_answer_that_nobody_asked_for_is_never_taken(client: CompanionClient, companion: FakeCompanion) -> None:
+    forged = b'{"id": "s1", "status": "failed"}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+
+    def twice(handler: Any) -> None:
+        handler.wfile.write(head + b"%d\r\n\r\n%b" % (len(GOOD), GOOD))
+        handler.wfile.write(
+            (head + b"%d\r\n\r\n%b" % (len(forged), forged)) * 500
+        )  # more than one buffer of the client
+
+    misdeed = answer(200)
+    misdeed.do = twice
+    companion.add("s1")
+    companion.say(misdeed)
+    client.get_session("s1")
+    until(lambda: client._core.transport._kept[0][0].is_stale())
+    assert client.get_session("s1").status == "ready"
 
 
 def test_a_client_from_before_a_fork_serves_both(client: CompanionClient, companion: FakeCompanion) -> None:

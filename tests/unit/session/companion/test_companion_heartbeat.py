@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import pytest
-from companion_kit import FakeClock, FakeCompanion, answer, lost, stuck, until, until_async
+from companion_kit import DEADLINE_S, FakeClock, FakeCompanion, answer, lost, stuck, until, until_async
 
 from atlas_session.companion import AsyncCompanionClient, CompanionClient, Session
 
@@ -189,10 +189,14 @@ def test_stop_ends_a_beat_that_hangs(companion: FakeCompanion) -> None:
     companion.always = stuck()
     with CompanionClient(companion.url, key=companion.key, read_timeout_s=3600) as client:
         beat = client.heartbeat("s1", on_gone=lambda reason: pytest.fail(reason))
+        beat.start()
+        until(lambda: companion.requests)
+        stopping = threading.Thread(target=beat.stop)
+        stopping.start()
+        stopping.join(DEADLINE_S)
+        assert not stopping.is_alive() and not beat._thread.is_alive()
         with beat:
-            until(lambda: companion.requests)
-        assert not beat._thread.is_alive()
-        beat.stop()
+            assert not beat._thread.is_alive(), "it does not begin again"
 
 
 def test_stop_may_be_called_from_a_callback(companion: FakeCompanion, clock: FakeClock) -> None:
