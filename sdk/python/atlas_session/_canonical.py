@@ -8,6 +8,7 @@ slashes, backslashes and control characters; what is not UTF-8; backslashes, fra
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from typing import NamedTuple
@@ -72,6 +73,7 @@ def split(url: object) -> Parts:
     return Parts(scheme, host, port, path or "/", query or "")
 
 
+@functools.lru_cache(maxsize=1024)
 def netloc_of(text: str, default_port: int) -> tuple[str, int]:
     """Host in lower case, and port, of a ``Host`` header or a URL's authority. Raises Malformed."""
     found = _NETLOC.fullmatch(text) if len(text) <= MAX_NETLOC else None

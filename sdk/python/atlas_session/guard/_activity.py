@@ -19,6 +19,9 @@ class Burst(NamedTuple):
         return self if earlier is None else Burst(self.times + earlier.times, max(self.last, earlier.last))
 
 
+_NOTHING = Burst(0, float("-inf"))
+
+
 class Activity:
     """Counts, from any thread. `sources`: the kinds that count; the others are ignored."""
 
@@ -30,7 +33,9 @@ class Activity:
     def note(self, source: str, at: float) -> None:
         """One activity at `at` (monotonic seconds)."""
         if source in self._sources:
-            self._add(source, Burst(1, at))
+            with self._lock:
+                times, last = self._bursts.get(source, _NOTHING)
+                self._bursts[source] = Burst(times + 1, max(last, at))
 
     def take(self) -> dict[str, Burst]:
         """What there was since the last time, by kind; it is then forgotten here."""

@@ -9,9 +9,12 @@ from atlas_session.guard._decide import Admitted, Answered, Refused
 from atlas_session.guard._facts import Facts
 from atlas_session.guard._settings import GuardSettings
 
-__all__ = ["Pairs", "adds_nothing", "answer", "application_headers"]
+__all__ = ["Pairs", "added_only", "adds_nothing", "answer", "application_headers"]
 
 Pairs = list[tuple[str, str]]
+
+_NO_REFERRER = [(b"referrer-policy", b"no-referrer")]
+_SIGNED = [*_NO_REFERRER, (b"cache-control", b"private")]
 
 #: All that a refused visitor reads, whatever the cause.
 _BODY = b"access denied\n"
@@ -50,14 +53,25 @@ def adds_nothing(admitted: Admitted, settings: GuardSettings) -> bool:
     return not settings.origins and not admitted.is_signed
 
 
+def added_only(
+    given: Iterable[tuple[bytes, bytes]], admitted: Admitted, settings: GuardSettings
+) -> list[tuple[bytes, bytes]] | None:
+    """As `application_headers`, for nearly every answer: what comes after its own headers. None when that is not all."""
+    names = [name.lower() for name, _ in given]
+    if settings.origins or not admitted.is_signed or b"referrer-policy" in names:
+        return None
+    return _NO_REFERRER if b"cache-control" in names else _SIGNED
+
+
 def application_headers(
     given: Iterable[tuple[str, str]], admitted: Admitted, facts: Facts, settings: GuardSettings
 ) -> Pairs:
     """The application's headers and what the guard adds: a signed URL must not travel on, in a ``Referer`` or a shared cache."""
     headers = with_cors(given, facts.only("origin"), settings.origins)
     if admitted.is_signed:
-        names = {name.lower() for name, _ in headers}
-        headers = [pair for pair in headers if pair[0].lower() != "referrer-policy"]
+        names = [name.lower() for name, _ in headers]
+        if "referrer-policy" in names:
+            headers = [pair for pair in headers if pair[0].lower() != "referrer-policy"]
         headers.append(("Referrer-Policy", "no-referrer"))
         if "cache-control" not in names:
             headers.append(("Cache-Control", "private"))

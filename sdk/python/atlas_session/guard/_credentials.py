@@ -95,5 +95,7 @@ def is_reserved(path: str) -> bool:
     """Whether the path's first segment is the guard's own, in any spelling."""
     if path.startswith(IN_FRONT):
         return True
+    if "%" not in path and RESERVED not in path.lower():
+        return False  # nearly every path
     segments = [part for part in unquote(path).replace("\\", "/").split("/") if part]
     return bool(segments) and segments[0].partition(";")[0].strip().lower() == RESERVED

@@ -10,9 +10,9 @@ a WebSocket from a page of another origin ──→ 403
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from atlas_session._canonical import Parts, canonical_path, netloc_of, split
 from atlas_session.errors import AccessDenied, Malformed
@@ -32,8 +32,7 @@ __all__ = ["Admitted", "Answered", "How", "Refused", "Verdict", "decide", "still
 How = Literal["bearer", "signed_url", "signed_path", "public"]
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """Goes to the application. `path`, `query`: what it is to see, encoded; a `path` of None is the request's own."""
 
     how: How
@@ -76,7 +75,7 @@ def decide(facts: Facts, settings: GuardSettings, verifier: Verifier, now: float
         path = _origin_form(facts, seen)
     except Malformed as error:
         return Refused(400, f"malformed: {error.detail}", address=facts.peer)
-    facts = facts if path == facts.path else replace(facts, path=path)
+    facts = facts if path == facts.path else facts._replace(path=path)
     if is_preflight(facts):
         return Answered("preflight", is_allowed(facts.only("origin"), settings.origins))
     if path == HEALTH_PATH and facts.method in ("GET", "HEAD") and not facts.websocket:
@@ -140,8 +139,6 @@ def _signed(
         return Refused(403, "revoked", address=seen.address)
     url = f"{_base(seen, settings.public)}{facts.path}" + (f"?{facts.query}" if facts.query else "")
     try:
-        if found.in_query and is_reserved(facts.path):
-            raise Malformed("the path is the guard's own")
         verify = partial(verify_url, spend=spend) if found.in_query else verify_path
         grant = verify(
             url,
@@ -154,7 +151,7 @@ def _signed(
         )
     except AccessDenied as error:
         return Refused(403, f"{error.reason}: {error.detail}", address=seen.address)
-    if is_reserved(grant.path):
+    if is_reserved(grant.path):  # in capitals, for example
         return Refused(403, "reserved_path", address=seen.address)
     how: How = "signed_url" if found.in_query else "signed_path"
     return Admitted(how, grant.path, grant.query, seen.address, grant=grant)

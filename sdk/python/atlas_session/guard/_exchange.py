@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from atlas_session.guard._answers import adds_nothing, answer, application_headers
+from atlas_session.guard._answers import added_only, adds_nothing, answer, application_headers
 from atlas_session.guard._decide import Admitted, Refused
 from atlas_session.guard._facts import Facts
 from atlas_session.guard._gate import Gate
@@ -72,11 +72,16 @@ class Exchange:
             self._gate.note("upload", self._admitted)
         return message
 
+    def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        headers = list(given)
+        added = added_only(headers, self._admitted, self._gate.settings)
+        if added is not None:
+            return headers + added
+        return bytes_of(application_headers(texts_of(headers), self._admitted, self._facts, self._gate.settings))
+
     async def _completed(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._started = True
             if not self._plain:
-                given = texts_of(message.get("headers", ()))
-                headers = application_headers(given, self._admitted, self._facts, self._gate.settings)
-                message = {**message, "headers": bytes_of(headers)}
+                message = {**message, "headers": self._headers(message.get("headers", ()))}
         await self._send(message)

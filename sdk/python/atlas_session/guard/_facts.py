@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 __all__ = ["LOOKED_AT", "Facts"]
 
@@ -23,8 +24,10 @@ LOOKED_AT = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+_NONE: Mapping[str, Sequence[str]] = MappingProxyType({})
+
+
+class Facts(NamedTuple):
     """One request. `path` and `query` are as the visitor wrote them, percent-encoded; `peer` is the direct peer's address.
 
     `headers`: name in lower case → every value, in the order of arrival. `protocols`: WebSocket subprotocols on offer.
@@ -33,7 +36,7 @@ class Facts:
     method: str
     path: str
     query: str = ""
-    headers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    headers: Mapping[str, Sequence[str]] = _NONE
     scheme: str = "http"
     peer: str | None = None
     websocket: bool = False

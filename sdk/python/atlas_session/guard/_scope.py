@@ -28,7 +28,7 @@ def facts_of(scope: Scope) -> Facts:
     """What the decision rests on."""
     headers: dict[str, list[str]] = {}
     for name, value in scope["headers"]:
-        known = _NAMES.get(name) or _NAMES.get(name.lower())
+        known = _NAMES.get(name.lower())
         if known is not None:
             headers.setdefault(known, []).append(value.decode("latin-1"))
     websocket = scope["type"] == "websocket"
@@ -64,8 +64,10 @@ def _protocols(scope: Scope, headers: dict[str, list[str]]) -> tuple[str, ...]:
 def admit(scope: Scope, admitted: Admitted, facts: Facts) -> None:
     """Shows the application path and query without the grant, and how the visitor came in."""
     if admitted.path is not None:
-        scope["path"] = unquote(admitted.path)
-        scope["raw_path"] = admitted.path.encode("ascii")
+        raw = admitted.path.encode("ascii")
+        if raw != scope.get("raw_path"):
+            scope["path"] = unquote(admitted.path)
+            scope["raw_path"] = raw
     if admitted.query != facts.query:
         scope["query_string"] = admitted.query.encode("latin-1")
     _strip(scope)
@@ -83,22 +85,22 @@ def hide(scope: Scope, facts: Facts) -> None:
 
 
 def _strip(scope: Scope) -> None:
-    if any((_STRIPPED.get(name) or _STRIPPED.get(name.lower())) for name, _ in scope["headers"]):
-        scope["headers"] = list(_kept(scope["headers"]))
+    kept, changed = [], False
+    for pair in scope["headers"]:
+        known = _STRIPPED.get(pair[0].lower())
+        if known is not None:
+            text = stripped(known, pair[1].decode("latin-1"))
+            value = None if text is None else text.encode("latin-1")
+            changed |= value != pair[1]
+            if value is None:
+                continue
+            pair = (pair[0], value)
+        kept.append(pair)
+    if changed:
+        scope["headers"] = kept
     protocols = scope.get("subprotocols")
     if protocols:
         scope["subprotocols"] = without_bearers(protocols)
-
-
-def _kept(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
-    for name, value in headers:
-        known = _STRIPPED.get(name.lower())
-        if known is None:
-            yield name, value
-            continue
-        text = stripped(known, value.decode("latin-1"))
-        if text is not None:
-            yield name, text.encode("latin-1")
 
 
 def bytes_of(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

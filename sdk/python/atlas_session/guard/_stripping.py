@@ -27,7 +27,7 @@ STRIPPED = frozenset(
     }
 )
 
-_GRANT_INSIDE = re.compile(r"(?:u1|p1)(?:\.[A-Za-z0-9_-]{1,32}){8}\.[A-Za-z0-9_-]{43}")
+_GRANT_INSIDE = re.compile(r"[up]1(?:\.[A-Za-z0-9_-]{1,32}){8}\.[A-Za-z0-9_-]{43}")
 
 
 def stripped(name: str, value: str) -> str | None:
@@ -46,7 +46,8 @@ def readable_path(path: str) -> str:
 
 def _mentions_credential(text: str) -> bool:
     for _ in range(3):
-        if RESERVED in text.lower() or TOKEN_INSIDE.search(text) or _GRANT_INSIDE.search(text):
+        lowered = text.lower()
+        if RESERVED in lowered or ("atlas_" in lowered and TOKEN_INSIDE.search(text)) or _GRANT_INSIDE.search(text):
             return True
         if "%" not in text:
             return False
