@@ -60,7 +60,7 @@ def case(
 
 def all_cases() -> list[Case]:
     """Every case, in the order of SPECIFICATION.md."""
-    parts = (spellings, queries, paths, hosts, reserved, grants, changed, times, bindings, prefixes, path_form)
+    parts = (spellings, queries, paths, hosts, reserved, grants, changed, times, bindings, prefixes, path_form, limits)
     cases = [one for part in parts for one in part()]
     names = [one["name"] for one in cases]
     if len(set(names)) != len(names):
@@ -665,3 +665,63 @@ def path_form() -> Iterator[Case]:
     yield case("path form: later", good, "expired", form="path", now=NOW + 605)
     yield case("path form: early", good, "not_yet_valid", form="path", now=NOW - 6)
     yield case("path form: another generation", good, "revoked", form="path", generation=4)
+
+
+def limits() -> Iterator[Case]:
+    """The longest and the least of each field, and one beyond; and names that some languages keep for themselves."""
+    late = 10**12 - 1
+
+    def text(
+        *, kid: str = "k1", exp: int = NOW + 600, nbf: int = NOW, gen: int = 3, method: str = "GET", scope: str = "x"
+    ) -> str:
+        return f"u1.{kid}.{exp}.{nbf}.{gen}.{method}.{scope}.-.-"
+
+    yield case("limit: not before is 0", with_grant(forged(text(nbf=0, exp=600))), "malformed", now=300)
+    yield case("limit: times of 12 digits", with_grant(forged(text(exp=late, nbf=late - 600))), "ok", now=late - 300)
+    yield case(
+        "limit: times of 13 digits", with_grant(forged(text(exp=late + 601, nbf=late + 1))), "malformed", now=late + 300
+    )
+    yield case("limit: a generation of 12 digits", with_grant(forged(text(gen=late))), "ok", generation=late)
+    yield case(
+        "limit: a generation of 13 digits", with_grant(forged(text(gen=late + 1))), "malformed", generation=late + 1
+    )
+    yield case("limit: a method of 16 letters", with_grant(forged(text(method="A" * 16))), "ok", method="A" * 16)
+    yield case("limit: a method of 17 letters", with_grant(forged(text(method="A" * 17))), "malformed", method="A" * 17)
+    yield case("limit: one second", with_grant(forged(text(exp=NOW + 1))), "ok", leeway_s=0)
+    yield case("limit: a kid of 32 that is none of the keys", with_grant(forged(text(kid="k" * 32))), "unknown_key")
+    for kid in ("__proto__", "constructor", "toString"):
+        yield case(f"limit: the kid {kid}", with_grant(forged(text(kid=kid))), "unknown_key")
+    deep = f"/{'a' * 1500}/"
+    yield case(
+        "limit: a prefix of four digits",
+        with_grant(forged(text(scope="p1502"), path=deep), f"https://pod.example{deep}b"),
+        "ok",
+        allowed=(f"{deep}b", ""),
+        prefix=deep,
+    )
+    yield case(
+        "limit: a prefix that is longer than the path",
+        with_grant(forged(text(scope="p9999"), path="/a/"), "https://pod.example/a/"),
+        "bad_signature",
+    )
+    longest = ".".join(["a" * 63] * 3 + ["a" * 61])
+    yield case("limit: the longest host and port", signed(f"https://{longest}:65535/a"), "ok")
+    yield case(
+        "limit: one character more", signed(f"https://{longest}:65535/a").replace(longest, f"a{longest}"), "malformed"
+    )
+    for name, host in {"two equal runs of zeros": "[1:0:0:2:3:0:0:4]", "one zero group": "[1:0:2:3:4:5:6:7]"}.items():
+        yield case(f"limit: an IPv6 host with {name}", signed(f"https://{host}/a"), "ok")
+    yield case(
+        "limit: ftp with the port of https",
+        signed().replace("https://pod.example", "ftp://pod.example:443"),
+        "malformed",
+    )
+    beside = signed("https://pod.example/a/", prefix=True)
+    name = "atlas-access;x"
+    yield case(
+        "limit: another name that begins like ours",
+        beside.replace("?", f"?{name}=1&"),
+        "ok",
+        allowed=("/a/", f"{name}=1"),
+        prefix="/a/",
+    )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -85,6 +86,7 @@ def token_vectors() -> dict[str, Any]:
     contexts = [b"", b"s-1", b"s-2", b"1:a,", bytes(range(256))]
     minted = {context: mint_token(key=KEY, context=context) for context in contexts}
     one, other = minted[b"s-1"], minted[b"s-2"]
+    odd = "atlas_" + "A" * 42 + "B"
     rows = [
         ("its own", one.token, one.hash, True),
         ("another's hash", one.token, other.hash, False),
@@ -99,6 +101,9 @@ def token_vectors() -> dict[str, Any]:
         ("with its scheme", "Bearer " + one.token, one.hash, False),
         ("empty", "", one.hash, False),
         ("no hash", one.token, "", False),
+        ("malformed, and no hash", one.token[:-1], "", False),
+        ("malformed, with its own hash", one.token[:-1], sha256(one.token[:-1].encode()).hexdigest(), False),
+        ("its last character in another spelling, with its own hash", odd, sha256(odd.encode()).hexdigest(), True),
         ("a hash in capitals", one.token, one.hash.upper(), False),
         ("a hash that is cut", one.token, one.hash[:-1], False),
         ("the hash as the token", one.hash, one.hash, False),
@@ -287,6 +292,13 @@ SIGNING: list[tuple[str, str, str, dict[str, Any]]] = [
     ("refused: a short key", "url", BASE, {"key_hex": "00" * 31}),
     ("refused: small letters", "url", BASE, {"method": "get"}),
     ("refused: no address", "url", BASE, {"address": "localhost"}),
+    ("refused: a backslash in the query", "url", "https://pod.example/?b=\\", {}),
+    ("refused: a control character in the query", "url", "https://pod.example/?b=\x01", {}),
+    ("refused: half a character", "url", "https://pod.example/?b=\ud800", {}),
+    ("refused: not before the first second", "url", BASE, {"not_before": 0}),
+    ("refused: a time of 13 digits", "url", BASE, {"not_before": 10**12 - 600}),
+    ("refused: a generation of 13 digits", "url", BASE, {"generation": 10**12}),
+    ("the last time there is", "url", BASE, {"not_before": 10**12 - 601}),
     ("refused: longer than 8192", "url", f"https://pod.example/{'a' * 8100}", {}),
     ("refused: path form with a query", "path", "https://pod.example/a?b", {}),
     ("refused: path form beyond 15 minutes", "path", "https://pod.example/a", {"expires_in_s": 901}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import signal
@@ -72,8 +71,7 @@ def secrets_of(project: Project) -> dict[str, Any]:
 
 
 def signed(out: dict[str, Any], path: str, **more: Any) -> str:
-    key = base64.urlsafe_b64decode(out["signing_key"] + "=")
-    return sign_url(out["url"] + path, key=key, kid=out["signing_kid"], expires_in_s=600, **more)
+    return sign_url(out["url"] + path, key=out["signing_key"], kid=out["signing_kid"], expires_in_s=600, **more)
 
 
 def told(project: Project, pod_id: str) -> dict[str, str]:

@@ -92,8 +92,7 @@ export const deriveToken = (key, context) =>
   `atlas_${encodeB64(hkdf(checkedKey(key), frame(NAME, "bearer", "1", context)))}`;
 
 export function isToken(token) {
-  const match = /^atlas_([A-Za-z0-9_-]{43})$/.exec(token);
-  return match !== null && decodeB64(match[1]) !== null;
+  return /^atlas_[A-Za-z0-9_-]{43}$/.test(token);
 }
 
 /** Whether one of the hashes is the token's. Every hash is compared, so that the time does not tell which. */

@@ -67,7 +67,7 @@ OPTIONS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "kid": KIDS,
         "expires_in_s": st.integers(1, 604_800),
         "method": METHODS,
-        "not_before": st.integers(1_000, 10**11),
+        "not_before": st.integers(1_000, 10**12 - 1 - 7 * 86_400),
         "generation": GENERATIONS,
     }
 )

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from atlas_session._canonical import MAX_URL, RESERVED, Parts, canonical_path, canonical_query, split, take_reserved
-from atlas_session._frame import KEY_BYTES, b64url
+from atlas_session._frame import KEY_BYTES, b64url, unb64url
 from atlas_session.addresses import network_of
 from atlas_session.errors import (
     AccessDenied,
@@ -47,7 +47,7 @@ _IN_FRONT = f"/{RESERVED}/"
 def sign_url(
     url: str,
     *,
-    key: bytes,
+    key: bytes | str,
     kid: str,
     expires_in_s: int,
     method: str = "GET",
@@ -62,7 +62,7 @@ def sign_url(
 
     Args:
         url: Absolute: http, https, ws or wss. Scheme, host, port, path and query are bound. In its query ``+`` is a space.
-        key: 32 bytes or more, known to signer and verifier.
+        key: 32 bytes or more, known to signer and verifier; or those as base64url, as a pod's `signing_key` is.
         kid: The key's id, 1 to 32 letters, digits, dashes or underscores.
         expires_in_s: Seconds that the grant lives, from `not_before`: 1 to 604,800 (seven days).
         method: In capitals. ``GET`` allows ``HEAD`` too; nothing else implies another one.
@@ -87,7 +87,7 @@ def sign_url(
 def sign_path(
     url: str,
     *,
-    key: bytes,
+    key: bytes | str,
     kid: str,
     expires_in_s: int,
     not_before: int | None = None,
@@ -235,7 +235,7 @@ def _claims(
     gen = _whole(generation, 0, 10**12 - 1, "a generation is a whole number, 0 or more")
     if not_before is None:
         not_before = int(_seconds(now))
-    begin = _whole(not_before, 1, 10**11, "not_before must be unix seconds, a whole number")
+    begin = _whole(not_before, 1, 10**12 - 1 - lifetime, "not_before must be unix seconds, a whole number")
     nonce = b64url(secrets.token_bytes(12)) if single_use else "-"
     return Claims(form, kid, begin + lifetime, begin, gen, method, prefix_length, network != "", nonce)
 
@@ -257,10 +257,20 @@ def _seconds(now: Any) -> float:
     return now
 
 
-def _grant(claims: Claims, key: bytes, parts: Parts, path: str, query: str, network: str) -> str:
-    check_key(key)
+def _grant(claims: Claims, key: bytes | str, parts: Parts, path: str, query: str, network: str) -> str:
+    secret = _bytes_of(key)
+    check_key(secret)
     text = claims.text()
-    return f"{text}.{sign(key, text, parts.scheme, parts.host, parts.port, path, query, network)}"
+    return f"{text}.{sign(secret, text, parts.scheme, parts.host, parts.port, path, query, network)}"
+
+
+def _bytes_of(key: Any) -> Any:
+    if not isinstance(key, str):
+        return key
+    try:
+        return unb64url(key)
+    except ValueError:
+        raise CannotSign("a key that is text must be unpadded base64url") from None
 
 
 def _short_enough(url: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from atlas_session import CannotSign, KeyRing, MasterKey, derive_key, mint_token
+from atlas_session._frame import b64url
 from tests.unit.session._signing import KEY, NOW, signed, signed_path
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -33,7 +34,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"url": "https://pod.example/" + "a" * 9000}, "too long"),
     ({"url": "https://pod.example/a", "prefix": True}, "must end with '/'"),
     ({"url": "https://pod.example/a/?b", "prefix": True}, "may have none"),
-    ({"key": "k" * 32}, "a key must be bytes"),
+    ({"key": "k" * 32}, "are the least"),
+    ({"key": "not base64url, and 32 characters"}, "unpadded base64url"),
+    ({"key": "A" * 42 + "B"}, "unpadded base64url"),
     ({"key": None}, "a key must be bytes"),
     ({"key": bytearray(32)}, "a key must be bytes"),
     ({"key": b"short"}, "the key has 5 bytes; 32 are the least"),
@@ -52,10 +55,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         for wrong in ("get", "", "GET ", "GET\n", "A" * 17, None, b"GET", "Ä")
     ),
     *(({"generation": wrong}, "a generation is") for wrong in (-1, 10**12, 1.5, "3", None, True)),
-    *(({"not_before": wrong}, "not_before must be") for wrong in (0, -5, 10**11 + 1, 1.5, "now", float("nan"), True)),
+    *(({"not_before": wrong}, "not_before must be") for wrong in (0, -5, 10**12 - 1, 1.5, "now", float("nan"), True)),
     *(({"now": wrong}, "must be unix seconds") for wrong in ("now", float("nan"), float("inf"), -1, 10**12, b"")),
     *(({"address": wrong}, "no IPv4 or IPv6") for wrong in ("", "localhost", "192.0.2.1/32", "fe80::1%lo", 1, b"::1")),
 ]
+
+
+def test_a_key_may_be_text_as_a_pod_gives_it() -> None:
+    assert signed(key=b64url(KEY)) == signed(key=KEY)
 
 
 @pytest.mark.parametrize(("changes", "words"), WRONG, ids=lambda value: str(value)[:40])
