@@ -126,6 +126,25 @@ def test_after_an_outage_one_touch_and_then_the_interval_again(interval: float, 
     assert all(gap >= interval * (1 - JITTER) - 1e-3 for gap in world.gaps())
 
 
+def test_failures_in_a_row_are_followed_by_longer_and_longer_waits() -> None:
+    state, waits = _schedule.begin(20.0, 0.0, 0.0), []
+    for _ in range(8):
+        state = _schedule.failed(state, Unreachable("away"), chance=1.0)
+        waits.append(state.due - state.elapsed)
+    assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
+    state = _schedule.answered(state, session(), chance=0.5)
+    state = _schedule.failed(state, Unreachable("away"), chance=1.0)
+    assert state.due - state.elapsed == 2, "and an answer ends the row"
+
+
+@given(interval=st.sampled_from([2.0, 20.0]), seed=SEEDS, takes=st.floats(20, 100))
+def test_slow_answers_are_not_followed_at_once(interval: float, seed: int, takes: float) -> None:
+    world = World(interval, seed, takes_s=takes)
+    for _ in range(5):
+        world.beat(session())
+    assert all(gap >= takes + FLOOR_S - 1e-3 for gap in world.gaps() if takes > interval * (1 + JITTER))
+
+
 @given(seed=SEEDS, asked=st.floats(0, 1e6))
 def test_the_companions_retry_after_is_obeyed_up_to_a_bound(seed: int, asked: float) -> None:
     world = World(20.0, seed)

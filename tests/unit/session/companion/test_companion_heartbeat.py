@@ -209,6 +209,24 @@ def test_stop_may_be_called_from_a_callback(companion: FakeCompanion, clock: Fak
         beat.stop()
 
 
+def test_the_async_stop_may_be_called_from_a_callback_too(companion: FakeCompanion, clock: FakeClock) -> None:
+    companion.add("s1", "failed")
+    reached = list[str]()
+
+    async def main() -> str | None:
+        async with AsyncCompanionClient(companion.url, key=companion.key, clock=clock) as client:
+
+            async def on_gone(reason: str) -> None:
+                await beat.stop()
+                await asyncio.sleep(0)
+                reached.append(reason)
+
+            beat = client.heartbeat("s1", on_gone=on_gone).start()
+            return await asyncio.wait_for(beat._task, DEADLINE_S)
+
+    assert asyncio.run(main()) == "failed" and reached == ["failed"]
+
+
 def test_it_ends_with_its_client(beating: Beating, companion: FakeCompanion) -> None:
     companion.add("s1")
     beating.start()
