@@ -272,3 +272,22 @@ def test_what_else_is_gone() -> None:
     assert _schedule.gone(NoSuchSession("x")) == "no_such_session"
     assert _schedule.gone(SessionEnded("x")) == "ended"
     assert _schedule.gone(NotAllowed("x")) == "not_allowed"
+
+
+def test_after_a_refused_touch_it_looks_and_so_learns_that_the_session_is_gone() -> None:
+    world = World(20.0, seed=1)
+    world.beat(Refused("terminating", status=409))
+    world.beat(Session(id="s-1", status="irrevocable"), active=False)
+    assert [kind for _, kind, _ in world.beats] == ["touch", "look"]
+    assert _schedule.gone(Session(id="s-1", status="irrevocable")) == "irrevocable"
+
+
+def test_a_refused_touch_is_sent_again_after_the_look_with_its_age() -> None:
+    world = World(20.0, seed=1)
+    world.beat(Refused("pausing", status=409))
+    world.beat(Session(id="s-1", status="paused"), active=False)
+    world.beat(Session(id="s-1", status="ready"), active=False)
+    world.beat(Session(id="s-1", status="ready"), active=False)
+    assert [kind for _, kind, _ in world.beats] == ["touch", "look", "touch", "look"]
+    at, _, idle_s = world.beats[2]
+    assert abs(idle_s - (at - world.beats[0][0])) < 0.01

@@ -1,7 +1,8 @@
 """When a heartbeat beats, what it sends, and what it tells its owner: functions of a state, the time and a chance.
 
 A beat is a touch when there was activity that the companion has not confirmed, otherwise a look (reading the session, which
-is no activity): so an idle user is not kept alive, and the owner still learns that the session is gone.
+is no activity): so an idle user is not kept alive, and the owner still learns that the session is gone. After a touch that
+was refused comes a look: the session may be in a state that takes none, and only a look tells which.
 
 Times are `elapsed` seconds: the monotonic clock, plus what the wall clock went ahead of it while the machine was suspended.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from atlas_session.companion.errors import Busy, CompanionError, NoSuchSession, NotAllowed, SessionEnded
+from atlas_session.companion.errors import Busy, CompanionError, NoSuchSession, NotAllowed, Refused, SessionEnded
 from atlas_session.companion.values import Session
 
 __all__ = [
@@ -56,6 +57,7 @@ class State:
 
     `elapsed`: the time of the last `observe`. `due`: when the next beat is. `last`: when the last one was sent.
     `activity`: the latest activity that the companion has not confirmed. `failures`: in a row, up to now.
+    `refused`: the last touch was refused. `looking`: the beat on its way is a look, and confirms no activity.
     `session`, `warn_at`: as last answered, and when to warn of its deadline. `warned`: the deadline that was warned of.
     """
 
@@ -67,6 +69,8 @@ class State:
     last: float | None = None
     activity: float | None = None
     failures: int = 0
+    refused: bool = False
+    looking: bool = False
     session: Session | None = None
     warn_at: float | None = None
     warned: float | None = None
@@ -104,8 +108,9 @@ def pause_s(state: State) -> float:
 def beat(state: State, *, active: bool) -> tuple[State, Beat]:
     """The beat that is due, and the state in which it is on its way. `active`: whether there was activity just now."""
     activity = state.elapsed if active else state.activity
-    sent = replace(state, last=state.elapsed, activity=activity)
-    return sent, Beat("look") if activity is None else Beat("touch", state.elapsed - activity)
+    looking = activity is None or state.refused
+    sent = replace(state, last=state.elapsed, activity=activity, refused=False, looking=looking)
+    return sent, Beat("look") if looking else Beat("touch", state.elapsed - (activity or 0.0))
 
 
 def answered(state: State, session: Session, *, chance: float) -> State:
@@ -118,7 +123,7 @@ def answered(state: State, session: Session, *, chance: float) -> State:
     return replace(
         state,
         due=max(due, state.elapsed + FLOOR_S),
-        activity=None,
+        activity=state.activity if state.looking else None,
         failures=0,
         session=session,
         warn_at=warn_at,
@@ -130,7 +135,8 @@ def failed(state: State, error: Exception, *, chance: float) -> State:
     most = min(MOST_BACK_OFF_S, _FIRST_BACK_OFF_S * 2.0 ** min(state.failures, 16))
     asked = min((error.retry_after_s or 0.0) if isinstance(error, Busy) else 0.0, MOST_ASKED_S)
     wait = max(FLOOR_S, asked + chance * most)
-    return replace(state, due=state.elapsed + wait, failures=state.failures + 1)
+    refused = isinstance(error, Refused) and not state.looking
+    return replace(state, due=state.elapsed + wait, failures=state.failures + 1, refused=refused)
 
 
 def gone(outcome: Session | CompanionError) -> str | None:

@@ -247,9 +247,9 @@ def _guard(request: Request, act: Callable[[], T]) -> T:
     except http.client.HTTPException as error:
         half = isinstance(error, http.client.BadStatusLine) and str(error).lstrip("'").startswith("HTTP/1.")
         if half or isinstance(error, http.client.IncompleteRead):
-            raise unreachable(f"{request}: the answer broke off", sent=True) from error
-        hint = "is this the companion's URL?"
-        raise BadAnswer(f"{request}: what answers does not speak HTTP", hint=hint) from error
+            raise unreachable(f"{request}: the answer broke off", sent=True) from None
+        hint = "is this the companion's URL?"  # what was answered may repeat the key, and is not quoted nor kept as a cause
+        raise BadAnswer(f"{request}: what answers does not speak HTTP", hint=hint) from None
 
 
 def _said(error: Exception) -> str:

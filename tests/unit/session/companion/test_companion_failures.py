@@ -10,7 +10,7 @@ import traceback
 from typing import Any
 
 import pytest
-from companion_kit import DEADLINE_S, Face, FakeClock, FakeCompanion, answer, lost, raw, stuck, until, until_async
+from companion_kit import DEADLINE_S, KEY, Face, FakeClock, FakeCompanion, answer, lost, raw, stuck, until, until_async
 
 from atlas_session.companion import (
     AsyncCompanionClient,
@@ -215,6 +215,14 @@ def test_an_answer_that_breaks_off_is_none(face: Face, companion: FakeCompanion,
     companion.say(raw(data), raw(data))
     assert face.get_session("s1").status == "paused"
     assert len(companion.requests) == 3
+
+
+def test_an_answer_that_repeats_the_key_is_in_no_traceback(face: Face, companion: FakeCompanion) -> None:
+    line = f"Authorization: Bearer {KEY}\r\n".encode()
+    companion.say(*[raw(line)] * 4)
+    with pytest.raises(BadAnswer) as caught:
+        face.get_session("s1")
+    assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_huge_answer_is_not_read_to_its_end(face: Face, companion: FakeCompanion) -> None:
