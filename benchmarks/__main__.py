@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import programs, results_file, table
-from benchmarks.figures import import_time, local_pods, requests, signed_access, up
+from benchmarks.figures import guard_overhead, import_time, local_pods, requests, signed_access, up
 from benchmarks.project import Bench, MeasurementFailed
 from benchmarks.row import Row
 from pulumi_atlas import engine
@@ -34,10 +34,11 @@ FIGURES: dict[str, Measure] = {
     "requests": requests.measure,
     "local": local_pods.measure,
     "signed-access": signed_access.measure,
+    "guard": guard_overhead.measure,
 }
 
 #: Figures that run no engine, and so need no warm-up of one.
-WITHOUT_ENGINE = frozenset({"import", "signed-access"})
+WITHOUT_ENGINE = frozenset({"import", "signed-access", "guard"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ComputeSpec,
         EndpointSpec,
         GpuOffer,
+        IssuedAccess,
         Job,
         JobSpec,
         ObservedEndpoint,
@@ -36,7 +37,7 @@ _HOMES = {
     **dict.fromkeys(("AtlasError",), "pulumi_atlas.errors"),
     **dict.fromkeys(("Compute", "ComputeSpec", "EndpointSpec", "GpuOffer", "Job", "JobSpec"), "pulumi_atlas.models"),
     **dict.fromkeys(("ObservedEndpoint", "ObservedVolume", "Ready", "Timeouts", "VolumeSpec"), "pulumi_atlas.models"),
-    **dict.fromkeys(("Workers",), "pulumi_atlas.models"),
+    **dict.fromkeys(("IssuedAccess", "Workers"), "pulumi_atlas.models"),
 }
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "Endpoint",
     "EndpointSpec",
     "GpuOffer",
+    "IssuedAccess",
     "Job",
     "JobSpec",
     "ObservedEndpoint",

@@ -65,6 +65,14 @@ def spawn(
     max_lifetime: Annotated[
         str | None, typer.Option("--max-lifetime", metavar="TIME", help="The provider ends it then: 90s, 15m, 2h, 1d.")
     ] = None,
+    auth: Annotated[
+        str | None,
+        typer.Option(
+            "--auth",
+            metavar="bearer|signed_url|preshared",
+            help="Tell the pod what verifies its visitors, and print their token, once.",
+        ),
+    ] = None,
     option: _options.Options = None,
     wait: Annotated[
         bool,
@@ -105,6 +113,7 @@ def spawn(
         volume_gb=volume_gb,
         template_id=template_id,
         on_exit=on_exit,
+        auth=auth,
         max_lifetime_s=_parse.duration_s(max_lifetime, "max_lifetime_s"),
         provider_options=_parse.options(option or ()),
     )

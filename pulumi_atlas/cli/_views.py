@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pulumi_atlas.models import Compute, Job, ObservedEndpoint, ObservedVolume
+    from pulumi_atlas.models import Compute, IssuedAccess, Job, ObservedEndpoint, ObservedVolume
 
 __all__ = [
     "age",
@@ -40,8 +40,9 @@ _SECRET_NAME = re.compile(r"(^|_)(api_?key|key|token|secret|password|authorizati
 
 
 def compute(pod: Compute, *, show_secrets: bool) -> dict[str, Any]:
-    """A pod for `--json`: all its fields, and `urls`."""
-    return {**_thing(pod, show_secrets), "urls": pod.urls}
+    """A pod for `--json`: all its fields, and `urls`. What was issued just now is shown: nobody can tell it again."""
+    issued = {"auth": {**pod.auth.model_dump(mode="json"), "header": pod.auth.header}} if pod.auth else {}
+    return {**_thing(pod, show_secrets), "urls": pod.urls, **issued}
 
 
 def volume(thing: ObservedVolume, *, show_secrets: bool) -> dict[str, Any]:
@@ -123,6 +124,7 @@ def compute_fields(pod: Compute, now: datetime, *, show_secrets: bool) -> list[t
         ("env", _env(spec.env, show_secrets) if spec else ""),
         ("owner", str(pod.owner or "")),
         ("created", _created(pod.created_at, now)),
+        *_issued(pod.auth),
     ]
 
 
@@ -244,6 +246,13 @@ def _command(words: Sequence[str] | None) -> str:
     import shlex
 
     return shlex.join(words) if words else ""
+
+
+def _issued(auth: IssuedAccess | None) -> list[tuple[str, str]]:
+    """What lets visitors in, just after it was minted."""
+    if auth is None:
+        return []
+    return [("token", auth.token), ("signing key", auth.signing_key or ""), ("signing kid", auth.signing_kid or "")]
 
 
 def _env(env: Mapping[str, str], show_secrets: bool) -> str:

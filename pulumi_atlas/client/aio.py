@@ -9,24 +9,28 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from pulumi_atlas.client.core import Core, Say
+from pulumi_atlas.client.issue import issue
 from pulumi_atlas.client.kinds import require
 from pulumi_atlas.client.opened import Opened
 from pulumi_atlas.client.stop import Stop
-from pulumi_atlas.client.validation import parse_for
+from pulumi_atlas.client.validation import check_pod, parse_for
 from pulumi_atlas.errors import Failure, InvalidSpec
 from pulumi_atlas.ids import EndpointId, JobId, Owner, PodId, Tag, VolumeId, new_birth
 from pulumi_atlas.models import (
+    Auth,
     Compute,
     ComputeFilter,
     ComputeSpec,
     EndpointHealth,
     EndpointSpec,
     GpuOffer,
+    IssuedAccess,
     Job,
     JobSpec,
     Listing,
     ObservedEndpoint,
     ObservedVolume,
+    PodArgs,
     Ready,
     Things,
     VolumeSpec,
@@ -90,20 +94,23 @@ class AsyncAtlas:
         api_key: str | None = None,
         wait: bool | Ready = False,
         timeout_s: float = 600.0,
+        auth: Auth | None = None,
         **fields: Any,
     ) -> Compute:
         """Rent a pod, by a ready-made spec or by the spec's fields. Returns at once, or when usable with `wait`.
 
         With `wait`, a pod that does not become usable within `timeout_s` seconds is removed again, and the error holds
         the last lines of its log.
+
+        With `auth`, the pod is told what verifies its visitors, and the answer's `auth` holds the token (and the key that
+        signs URLs). It is there once: nothing stores it, and `get_compute` cannot tell it again.
         """
         opened = self._open(provider, account, api_key)
-        wanted = _spec(ComputeSpec, spec, fields, opened)
-        ready = wait if isinstance(wait, Ready) else None
-        return self._closing(
-            tag := self._tag(),
-            await self._core.create_pod(opened, wanted, tag, ready=ready, timeout_s=timeout_s, wait=bool(wait)),
-        )
+        wanted, issued = _guarded(_spec(ComputeSpec, spec, fields, opened), auth, opened)
+        ready, tag = wait if isinstance(wait, Ready) else None, self._tag()
+        work = self._core.create_pod(opened, wanted, tag, ready=ready, timeout_s=timeout_s, wait=bool(wait))
+        pod = self._closing(tag, await work)
+        return pod if issued is None else pod.model_copy(update={"auth": issued})
 
     async def get_compute(
         self, pod_id: str, *, provider: str | None = None, account: str | None = None, api_key: str | None = None
@@ -358,6 +365,17 @@ def _merged(model: type[Any], spec: Any, fields: Mapping[str, Any]) -> dict[str,
         hint = f"pass a {model.__name__}, or its fields by name"
         raise InvalidSpec([Failure("spec", f"is a {type(spec).__name__}", hint)])
     return {**{name: getattr(spec, name) for name in spec.model_fields_set}, **fields}
+
+
+def _guarded(spec: ComputeSpec, auth: Auth | None, opened: Opened) -> tuple[ComputeSpec, IssuedAccess | None]:
+    """The spec with what verifies visitors, and what they are let in with. Raises InvalidSpec."""
+    if auth is None:
+        return spec, None
+    found = check_pod(PodArgs, {**spec.model_dump(mode="json"), "provider": opened.provider.name, "auth": auth})
+    if found:
+        raise InvalidSpec(found, provider=opened.provider.name)
+    issued = issue(auth)
+    return spec.model_copy(update={"env": {**spec.env, **issued.environment()}}), issued
 
 
 def _spec(model: type[Any], spec: Any, fields: Mapping[str, Any], opened: Opened) -> Any:

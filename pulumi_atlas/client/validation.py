@@ -31,6 +31,8 @@ def check_pod(model: type[BaseModel], raw: Mapping[str, Any]) -> list[Failure]:
     found += validation.unsupported_fields(model, _less(raw, "on_exit", "max_lifetime_s"), pod_traits(provider))
     found += _gpu_failures(raw, provider)
     found += _power_failures(raw, provider)
+    found += _auth_failures(raw, provider)
+    found += _overriding_options(raw)
     if raw.get("volumes"):
         found += _ability_failures(provider, "volumes", "volumes")
     if raw.get("max_lifetime_s") is not None:
@@ -125,6 +127,23 @@ def _power_failures(raw: Mapping[str, Any], provider: type[Provider]) -> Iterato
     if isinstance(choice, str) and choice in ("keep", "stop", "terminate", "restart") and choice not in choices:
         reason = provider.reasons.get("on_exit") or f"possible: {', '.join(sorted(choices))}"
         yield Failure("on_exit", f"provider '{provider.name}' cannot enforce '{choice}'", reason)
+
+
+def _auth_failures(raw: Mapping[str, Any], provider: type[Provider]) -> Iterator[Failure]:
+    if raw.get("auth") is None or "env" in provider.accepts:
+        return
+    reason = (
+        provider.reasons.get("auth") or "it takes no environment, so that a pod cannot be told what verifies visitors"
+    )
+    yield Failure("auth", f"not possible with provider '{provider.name}'", reason)
+
+
+def _overriding_options(raw: Mapping[str, Any]) -> Iterator[Failure]:
+    """What would replace an argument, and with `env` what verifies visitors, at the provider's own door."""
+    options = raw.get("provider_options")
+    for name in options if isinstance(options, Mapping) else ():
+        if name in ComputeSpec.model_fields:
+            yield Failure(f"provider_options.{name}", f"would replace the argument {name}=", f"write {name}=… instead")
 
 
 def _gpu_failures(raw: Mapping[str, Any], provider: type[Provider]) -> Iterator[Failure]:

@@ -11,6 +11,7 @@ from pulumi_atlas.models.compute import (
     OnExit,
 )
 from pulumi_atlas.models.endpoint import EndpointHealth, EndpointSpec, EndpointStatus, ObservedEndpoint, Workers
+from pulumi_atlas.models.issued import Auth, IssuedAccess
 from pulumi_atlas.models.job import FINAL_JOB_STATUSES, Job, JobMode, JobSpec, JobStatus
 from pulumi_atlas.models.listing import Listing, Things
 from pulumi_atlas.models.offer import GpuOffer, Stock
@@ -20,6 +21,7 @@ from pulumi_atlas.models.volume import ObservedVolume, VolumeSpec
 
 __all__ = [
     "FINAL_JOB_STATUSES",
+    "Auth",
     "CloudType",
     "Compute",
     "ComputeFilter",
@@ -31,6 +33,7 @@ __all__ = [
     "EndpointSpec",
     "EndpointStatus",
     "GpuOffer",
+    "IssuedAccess",
     "Job",
     "JobMode",
     "JobSpec",

@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from pulumi_atlas.models._base import WholeNumber
 from pulumi_atlas.models.compute import ComputeSpec
 from pulumi_atlas.models.endpoint import EndpointSpec
+from pulumi_atlas.models.issued import Auth
 from pulumi_atlas.models.ready import Ready, Timeouts
 from pulumi_atlas.models.volume import VolumeSpec
 
@@ -20,12 +22,18 @@ AccountName = Annotated[str, Field(min_length=1)]
 
 
 class PodArgs(ComputeSpec):
-    """A declared pod. `trigger`: any value; when it changes, a pod whose command has ended runs it again."""
+    """A declared pod.
+
+    `trigger`: any value; when it changes, a pod whose command has ended runs it again. `auth`: what is issued so that
+    visitors are let in; a change of `auth_generation` issues it anew.
+    """
 
     provider: ProviderName
     account: AccountName | None = None
     desired_status: DesiredStatus = "running"
     trigger: Any = None
+    auth: Auth | None = None
+    auth_generation: Annotated[WholeNumber, Field(ge=0, lt=10**12)] = 0
     ready: Ready | None = None
     timeouts: Timeouts = Timeouts()
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from pulumi_atlas.ids import Birth, Owner
 from pulumi_atlas.models._base import Frozen, WholeNumber
+from pulumi_atlas.models.issued import IssuedAccess
 from pulumi_atlas.models.port import Port
 
 __all__ = ["CloudType", "Compute", "ComputeFilter", "ComputeSpec", "ComputeStatus", "ObservedPort", "OnExit"]
@@ -61,6 +62,7 @@ class Compute(Frozen):
     `cost_per_hour` is in the account's currency (US dollars with all known clouds); `reason` is a sentence when the
     status needs one; `exit_code` is set once the command has ended by itself (negative: the signal that ended it).
     `account` is the identity of the account it was seen in; `raw` is the provider's own answer, without secrets.
+    `auth` is what `spawn_compute(auth=…)` issued: only that answer holds it, no provider can tell it again.
     """
 
     id: str
@@ -82,6 +84,7 @@ class Compute(Frozen):
     image: str | None = None
     created_at: datetime | None = None
     raw: dict[str, Any] = {}
+    auth: IssuedAccess | None = None
 
     @property
     def urls(self) -> dict[str, str]:

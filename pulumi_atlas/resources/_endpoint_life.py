@@ -46,7 +46,7 @@ class EndpointLife(Life):
         finally:
             opened.wrote()
 
-    def _live(self, props: Mapping[str, Any], thing: ObservedEndpoint) -> dict[str, Any]:
+    def _live(self, props: Mapping[str, Any], thing: ObservedEndpoint, issued: Mapping[str, Any]) -> dict[str, Any]:
         live = dict(props)
         shown = thing.spec.model_dump(mode="json") if thing.spec else {}
         for name in (EndpointSpec.model_fields.keys() - PLACEMENT) & shown.keys():

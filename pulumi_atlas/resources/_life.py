@@ -50,6 +50,8 @@ class Life(ABC):
     kind: ClassVar[kinds.Kind[Any]]
     model: ClassVar[type[BaseModel]]
     outputs: ClassVar[tuple[str, ...]]
+    issued: ClassVar[tuple[str, ...]] = ()
+    """Outputs that we mint ourselves, once: no provider can tell them again."""
 
     def configure(self, req: ConfigureRequest) -> None:
         _process.enter()
@@ -69,6 +71,13 @@ class Life(ABC):
     def _plan(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Plan:
         """What differs, and what that asks for."""
 
+    def _issue(self, args: Any, olds: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The arguments with what the thing must be told of what is issued for it, and that as outputs.
+
+        `olds`: the last outputs, none for a new thing. What they hold is kept while it serves.
+        """
+        return args, {}
+
     @abstractmethod
     async def _make(self, opened: Opened, args: Any, tag: Tag) -> Any:
         """Rent it, and wait until it is usable."""
@@ -78,8 +87,8 @@ class Life(ABC):
         """Do what the plan asks of an existing thing."""
 
     @abstractmethod
-    def _live(self, props: Mapping[str, Any], thing: Any) -> dict[str, Any]:
-        """The arguments with the live values of those that the provider shows."""
+    def _live(self, props: Mapping[str, Any], thing: Any, issued: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments with the live values of those that the provider shows. `issued`: what was issued for it."""
 
     @abstractmethod
     def _observed(self, thing: Any) -> dict[str, Any]:
@@ -109,8 +118,10 @@ class Life(ABC):
             return DiffResult(changes=True if unseen else None, replaces=list(plan.replaces))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        with scrubbed(self.kind.name, "create", props):
-            args = self._parsed(props)
+        issued: dict[str, Any] = {}
+        with scrubbed(self.kind.name, "create", props, issued):
+            args, minted = self._issue(self._parsed(props), {})
+            issued.update(minted)
             tag = Tag(props["birth"], Owner.parse(props["owner"]))
 
             async def work() -> CreateResult:
@@ -118,9 +129,8 @@ class Life(ABC):
                 opened = core.open(args.provider, args.account)
                 thing, identity = await self._make(opened, args, tag), await opened.identity()
                 try:
-                    return CreateResult(
-                        thing.id, self._outs(props, thing, identity, made=datetime.now(UTC).isoformat())
-                    )
+                    made = datetime.now(UTC).isoformat()
+                    return CreateResult(thing.id, {**self._outs(props, thing, identity, made=made), **issued})
                 except Exception:
                     await core.take_back(
                         self.kind, opened, tag
@@ -143,18 +153,22 @@ class Life(ABC):
             thing, identity = _process.run(work())
             if thing is None or getattr(thing, "status", "") == "terminated":
                 return ReadResult("", {})
-            live = self._live(self._stored(props), thing)
-            if not props.get("birth"):
-                live.pop("env", None)  # not ours: what is secret in it, only its owner's program knows
+            issued = {name: props[name] for name in self.issued if props.get(name) is not None}
+            live = self._live(self._stored(props), thing, issued)
+            if not props.get("birth"):  # not ours: what is secret in it, only its owner's program knows
+                live = {name: value for name, value in live.items() if name not in ("env", "auth")}
             marks: dict[str, Any] = {mark: props[mark] for mark in ("birth", "owner") if mark in props}
             name: str = props.get("provider") or thing.provider
             inputs: dict[str, Any] = {"provider": name, **live, **marks}
-            return ReadResult(id_, self._outs(inputs, thing, identity, made=props.get("created_at")), inputs)
+            outs = self._outs(inputs, thing, identity, made=props.get("created_at"))
+            return ReadResult(id_, {**outs, **issued}, inputs)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        with scrubbed(self.kind.name, "update", _news, _olds):
+        issued: dict[str, Any] = {}
+        with scrubbed(self.kind.name, "update", _news, _olds, issued):
             _seen(_olds)
-            args = self._parsed(_news)
+            args, minted = self._issue(self._parsed(_news), _olds)
+            issued.update(minted)
             plan = self._plan(_olds, self._arguments(_news))
 
             async def work() -> tuple[Any, str]:
@@ -169,7 +183,8 @@ class Life(ABC):
                 error.hint = "it was removed behind Pulumi's back: `pulumi up --refresh` makes it anew"
                 raise error from None
             made = _olds.get("created_at")
-            return UpdateResult(self._outs({**_news, **_marks(_olds, _news)}, thing, identity, made=made))
+            outs = self._outs({**_news, **_marks(_olds, _news)}, thing, identity, made=made)
+            return UpdateResult({**outs, **issued})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         with scrubbed(self.kind.name, "delete", _props):

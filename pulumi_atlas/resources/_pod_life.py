@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pulumi_atlas.client import kinds
+from pulumi_atlas.client.issue import issue
 from pulumi_atlas.client.opened import Opened
 from pulumi_atlas.client.validation import check_pod
 from pulumi_atlas.errors import Failure
@@ -15,6 +16,7 @@ from pulumi_atlas.providers import registry
 from pulumi_atlas.providers.contract import ABILITIES
 from pulumi_atlas.resources import _outputs, _process, _wire
 from pulumi_atlas.resources._life import Life
+from pulumi_atlas.rules import admission
 from pulumi_atlas.rules.diff import PLACEMENT, Plan, ended_well, plan_pod, same_meaning
 
 __all__ = ["PodLife"]
@@ -26,6 +28,7 @@ class PodLife(Life):
     kind = kinds.POD
     model = PodArgs
     outputs = _outputs.POD
+    issued = admission.ISSUED
 
     def _failures(self, raw: Mapping[str, Any]) -> list[Failure]:
         return check_pod(PodArgs, raw)
@@ -34,6 +37,15 @@ class PodLife(Life):
         provider = registry.load(str(olds.get("provider") or news.get("provider")))
         table = getattr(provider, "compute_changes", {})
         return plan_pod(olds, news, table, can_stop=hasattr(provider, ABILITIES["stop"][1]))
+
+    def _issue(self, args: PodArgs, olds: Mapping[str, Any]) -> tuple[PodArgs, dict[str, Any]]:
+        if args.auth is None:
+            return args, {}
+        kept = admission.issued_of(olds)
+        if kept is None or not admission.serves(kept, args.auth, args.auth_generation):
+            kept = issue(args.auth, generation=args.auth_generation)
+        env = {**args.env, **kept.environment()}
+        return args.model_copy(update={"env": env}), admission.outputs_of(kept)
 
     async def _make(self, opened: Opened, args: PodArgs, tag: Tag) -> Compute:
         core = _process.core()
@@ -57,13 +69,16 @@ class PodLife(Life):
             timeout_s=args.timeouts.update_s,
         )
 
-    def _live(self, props: Mapping[str, Any], thing: Compute) -> dict[str, Any]:
+    def _live(self, props: Mapping[str, Any], thing: Compute, issued: Mapping[str, Any]) -> dict[str, Any]:
         live = dict(props)
         wanted = props.get("desired_status") or "running"
         live["desired_status"] = _live_power(str(wanted), thing, props.get("on_exit"))
         if thing.spec is None:
             return live
         shown = thing.spec.model_dump(mode="json")
+        stored = {**props, **issued}
+        auth, shown["env"] = admission.auth_found(shown["env"], stored), admission.users_env(shown["env"], stored)
+        live = {name: value for name, value in live.items() if name != "auth"} | ({"auth": auth} if auth else {})
         for name in ComputeSpec.model_fields.keys() - PLACEMENT:
             if not same_meaning(PodArgs, name, props.get(name), shown[name]):
                 live[name] = shown[name]

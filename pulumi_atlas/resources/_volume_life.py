@@ -56,7 +56,7 @@ class VolumeLife(Life):
         finally:
             opened.wrote()
 
-    def _live(self, props: Mapping[str, Any], thing: ObservedVolume) -> dict[str, Any]:
+    def _live(self, props: Mapping[str, Any], thing: ObservedVolume, issued: Mapping[str, Any]) -> dict[str, Any]:
         live = {**props, "size_gb": thing.size_gb}
         if thing.name:
             live["name"] = thing.name

@@ -21,6 +21,9 @@ PROVIDER_KEY = "__provider"
 #: Inputs that are ours and not the user's: who made it, for whom, and what the program process found wrong.
 HIDDEN = frozenset({PROVIDER_KEY, "birth", "owner", "problems"})
 
+#: Outputs that are secrets.
+_SECRETS = ("token", "signing_key", "api_key")
+
 #: Shorter values are too common to be told from ordinary words in a message.
 _SHORTEST_SECRET = 6
 
@@ -69,12 +72,13 @@ def _port(value: Any) -> Any:
 
 
 def redact(text: str, *props: Mapping[str, Any]) -> str:
-    """The text without any value of the resource's environments, old and new: that is where secrets are.
+    """The text without any value of the resource's environments, old and new, and without what was issued for it.
 
     Each line of a value counts as well: a log shows a private key line by line.
     """
     envs = [env for one in props if isinstance(env := one.get("env"), Mapping)]
-    values = [value for env in envs for value in env.values() if isinstance(value, str)]
+    found = [*(value for env in envs for value in env.values()), *(one.get(name) for one in props for name in _SECRETS)]
+    values = [value for value in found if isinstance(value, str)]
     parts = {part.strip() for value in values for part in (value, *value.splitlines())}
     for part in sorted(parts, key=len, reverse=True):
         if len(part) >= _SHORTEST_SECRET:

@@ -49,6 +49,11 @@ class Pod(Resource, module="atlas", name="Pod"):
         container_disk_gb: Size of the pod's own disk, gigabytes.
         volume_gb: Size of the pod's own persistent storage, gigabytes, where the provider has that.
         template_id: A template at the provider to start from.
+        auth: What is issued so that visitors are let in: ``"bearer"`` (a token), ``"signed_url"`` (a token, and a key that
+            signs URLs) or ``"preshared"``; default: nothing. The pod gets only what verifies it, and its program or the
+            guard in front of it (`atlas_session.guard`) does so. ``"preshared"`` puts the token itself into the pod, as
+            ``ATLAS_PRESHARED_KEY``, for programs written for ExAtlas. Changing it restarts the pod, as `env` does.
+        auth_generation: Raise it to revoke all that was handed out: a new token and a new key; default 0.
         working_dir: Folder to run the command in; relative to the project's folder on `local`.
         desired_status: ``"running"`` or ``"stopped"``. A pod stopped behind Pulumi's back is drift.
         trigger: Any value; when it changes, the command is run again, also when it had ended.
@@ -82,6 +87,14 @@ class Pod(Resource, module="atlas", name="Pod"):
     """When it was created, ISO 8601."""
     account_id: pulumi.Output[str]
     """The identity of the account it was made in; other accounts are refused."""
+    token: pulumi.Output[str | None]
+    """With `auth`: the bearer token, which may be handed to the pod's user. A secret; minted once, kept until `auth` or
+    `auth_generation` changes."""
+    signing_key: pulumi.Output[str | None]
+    """With ``auth="signed_url"``: the key of `atlas_session.sign_url`, as base64url text. A secret of your server's, never
+    for a browser."""
+    signing_kid: pulumi.Output[str | None]
+    """The id of `signing_key`."""
     provider: pulumi.Output[str]
     """The provider's name."""
     name: pulumi.Output[str]
@@ -118,6 +131,8 @@ class Pod(Resource, module="atlas", name="Pod"):
         container_disk_gb: pulumi.Input[int] | None = None,
         volume_gb: pulumi.Input[int] | None = None,
         template_id: pulumi.Input[str] | None = None,
+        auth: pulumi.Input[str] | None = None,
+        auth_generation: pulumi.Input[int] | None = None,
         working_dir: pulumi.Input[str] | None = None,
         desired_status: pulumi.Input[str] | None = None,
         trigger: pulumi.Input[Any] | None = None,
@@ -145,6 +160,8 @@ class Pod(Resource, module="atlas", name="Pod"):
             "container_disk_gb": container_disk_gb,
             "volume_gb": volume_gb,
             "template_id": template_id,
+            "auth": auth,
+            "auth_generation": auth_generation,
             "working_dir": working_dir,
             "desired_status": desired_status,
             "trigger": trigger,
@@ -155,9 +172,9 @@ class Pod(Resource, module="atlas", name="Pod"):
             "account": account,
             "provider_options": provider_options,
         }
-        super().__init__(
-            _PodProvider(), resource_name, inputs_of(resource_name, "atlas:Pod", given, _outputs.POD, opts), opts
-        )
+        inputs = inputs_of(resource_name, "atlas:Pod", given, _outputs.POD, opts)
+        secret = pulumi.ResourceOptions(additional_secret_outputs=["token", "signing_key"])
+        super().__init__(_PodProvider(), resource_name, inputs, pulumi.ResourceOptions.merge(opts, secret))
         if ports is not None:
             self.urls = _urls(self.id, ports, given["provider"] or self.provider, self.urls)
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, TypeAdapter
 
 from pulumi_atlas.models import EndpointArgs, PodArgs, VolumeArgs
+from pulumi_atlas.rules.admission import issued_of
 from pulumi_atlas.rules.unknown import holds_unknown
 
 __all__ = ["PLACEMENT", "Plan", "Power", "ended_well", "plan_endpoint", "plan_pod", "plan_volume", "same_meaning"]
@@ -21,6 +22,9 @@ PLACEMENT = frozenset({"gpu", "regions", "max_cost_per_hour", "cloud_type"})
 
 #: Arguments that only tell us how to behave: a change is noted and asks nothing of the provider.
 _OURS = frozenset({"ready", "timeouts", "desired_status", "trigger"})
+
+#: Arguments that become a part of the environment: a change of them is what a change of `env` is.
+_TOLD_BY_ENV = ("auth", "auth_generation")
 
 #: Arguments whose change always means another thing.
 _IDENTITY = frozenset({"provider", "account"})
@@ -49,9 +53,13 @@ class Plan:
 
 def plan_pod(old: Mapping[str, Any], new: Mapping[str, Any], table: Mapping[str, str], *, can_stop: bool) -> Plan:
     """`old`: the last outputs (arguments and observed values); `new`: checked inputs, unknowns allowed."""
-    changed = _changed(PodArgs, old, new)
-    replaces = {name for name in changed if _asks_for_replacement(name, old, new, table, placement=PLACEMENT)}
-    told = changed - replaces - _OURS - PLACEMENT
+    table = {**table, **dict.fromkeys(_TOLD_BY_ENV, table.get("env", "replace"))}
+    changed, lost = _changed(PodArgs, old, new), _lost_access(old, new)
+    asks = changed | ({"auth"} if lost else set())
+    if not (old.get("auth") or new.get("auth")):
+        asks -= {"auth_generation"}  # of what is not there
+    replaces = {name for name in asks if _asks_for_replacement(name, old, new, table, placement=PLACEMENT)}
+    told = asks - replaces - _OURS - PLACEMENT
     restart = "trigger" in changed or any(table.get(name) == "restart" for name in told)
     power = _power(old, new, restart=restart)
     if not can_stop:
@@ -62,8 +70,14 @@ def plan_pod(old: Mapping[str, Any], new: Mapping[str, Any], table: Mapping[str,
         spec_changes=bool(told),
         restart=restart,
         power=power,
-        unseen=power is not None and not changed,
+        unseen=(power is not None or lost) and not changed,
     )
+
+
+def _lost_access(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether nothing is known to have been issued for a guarded pod, as after an import: it is issued now."""
+    auth = new.get("auth")
+    return isinstance(auth, str) and auth == old.get("auth") and issued_of(old) is None
 
 
 def plan_volume(old: Mapping[str, Any], new: Mapping[str, Any], table: Mapping[str, str]) -> Plan:

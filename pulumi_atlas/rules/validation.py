@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from pulumi_atlas.errors import Failure, InvalidSpec
+from pulumi_atlas.models.issued import GENERATED_ENV
 from pulumi_atlas.rules.unknown import Unknown, holds_unknown, reaches_unknown
 
 __all__ = ["Traits", "failures_of", "parse", "unsupported_fields"]
@@ -163,6 +164,7 @@ def _pair_failures(raw: Mapping[str, Any]) -> Iterator[Failure]:
     yield from _repeated_ports(raw.get("ports"))
     yield from _repeated_volumes(raw.get("volumes"))
     yield from _ready_port(raw)
+    yield from _generated_names(raw)
 
 
 def _repeated_ports(ports: Any) -> Iterator[Failure]:
@@ -209,3 +211,14 @@ def _ready_port(raw: Mapping[str, Any]) -> Iterator[Failure]:
     wanted = _port_number(ready.get("port")) if ready.get("port") is not None else ""
     if (wanted and wanted not in asked) or not asked:
         yield Failure("ready.port", "is not one of the pod's ports", "add it to ports=")
+
+
+def _generated_names(raw: Mapping[str, Any]) -> Iterator[Failure]:
+    """With `auth`, the user's environment may not hold what is generated: it would let in somebody else, or nobody."""
+    env = raw.get("env")
+    if not isinstance(raw.get("auth"), str) or not isinstance(env, Mapping):
+        return
+    for name in env:
+        if name in GENERATED_ENV:
+            hint = "leave it out, or leave auth= out and set all of these yourself"
+            yield Failure(f"env.{name}", "is generated because of auth=", hint)

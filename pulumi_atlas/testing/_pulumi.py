@@ -13,7 +13,7 @@ import os
 import runpy
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -227,7 +227,8 @@ class _Monitor(mocks.MockMonitor):
         with self._told(request.name):
             ident, inputs, outs = self._create(_kind(request.type), request.name, _without_secrets(given))
         self._note(request, urn, ident, inputs, outs)
-        return self._answer(resource_pb2.RegisterResourceResponse, urn, ident, given, outs, with_id=True)
+        also = frozenset(request.additionalSecretOutputs)
+        return self._answer(resource_pb2.RegisterResourceResponse, urn, ident, given, outs, also, with_id=True)
 
     def _read(self, request: Any) -> Any:
         if not request.type.startswith(_OURS):
@@ -241,7 +242,8 @@ class _Monitor(mocks.MockMonitor):
                 raise InvalidSpec([Failure(request.name, f"there is no {_kind(request.type)} '{request.id}'")])
         outs = {**(found.outs or {}), _PROVIDER_KEY: given[_PROVIDER_KEY]}
         self._note(request, urn, request.id, props, outs)
-        return self._answer(resource_pb2.ReadResourceResponse, urn, request.id, given, outs, with_id=False)
+        also = frozenset(request.additionalSecretOutputs)
+        return self._answer(resource_pb2.ReadResourceResponse, urn, request.id, given, outs, also, with_id=False)
 
     def _create(self, kind: str, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
         provider = self._provider(props)
@@ -287,9 +289,17 @@ class _Monitor(mocks.MockMonitor):
             self.made.append(Made(request.name, kind, urn, ident, shown, seen))
 
     def _answer(
-        self, answer: Any, urn: str, ident: str, given: Mapping[str, Any], outs: Mapping[str, Any], *, with_id: bool
+        self,
+        answer: Any,
+        urn: str,
+        ident: str,
+        given: Mapping[str, Any],
+        outs: Mapping[str, Any],
+        also_secret: Set[str],
+        *,
+        with_id: bool,
     ) -> Any:
-        secret = {name for name, value in given.items() if _holds_secret(value)}
+        secret = {name for name, value in given.items() if _holds_secret(value)} | also_secret
         state = {name: _secret(value) if name in secret else value for name, value in outs.items()}
         self.resources[urn] = mocks.MockMonitor.ResourceRegistration(urn, ident, dict(outs))
         shown = _sync_await(rpc.serialize_properties(state, {}))

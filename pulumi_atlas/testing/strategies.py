@@ -118,6 +118,8 @@ def raw_pods(provider: str = "mock") -> st.SearchStrategy[dict[str, Any]]:
         "max_cost_per_hour": st.floats(0.01, 100),
         "container_disk_gb": st.integers(1, 1000),
         "volume_gb": st.integers(1, 1000),
+        "auth": st.sampled_from(["bearer", "signed_url", "preshared"]),
+        "auth_generation": st.integers(0, 3),
         "working_dir": _WORDS,
         "on_exit": st.sampled_from(["keep", "stop", "terminate", "restart"]),
         "max_lifetime_s": _seconds(),
@@ -153,7 +155,7 @@ def raw_endpoints(provider: str = "mock") -> st.SearchStrategy[dict[str, Any]]:
     return handlers | commands
 
 
-_OURS = ("provider", "account", "desired_status", "trigger", "ready", "timeouts")
+_OURS = ("provider", "account", "desired_status", "trigger", "auth", "auth_generation", "ready", "timeouts")
 
 
 def compute_specs(**fixed: Any) -> st.SearchStrategy[ComputeSpec]:
@@ -183,6 +185,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "regions": [],
     "on_exit": "keep",
     "desired_status": "running",
+    "auth_generation": 0,
     "provider_options": {},
 }
 
@@ -289,6 +292,8 @@ _WRONG: tuple[tuple[str, Any], ...] = (
     ("max_cost_per_hour", float("inf")),
     ("container_disk_gb", -5),
     ("volume_gb", 0),
+    ("auth", "basic"),
+    ("auth_generation", -1),
     ("on_exit", "explode"),
     ("max_lifetime_s", 0),
     ("max_lifetime_s", -1.5),

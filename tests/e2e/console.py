@@ -15,20 +15,36 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Console", "Shown", "blocks", "shown"]
+__all__ = ["Console", "Shown", "blocks", "put_curl", "shown"]
 
 ANY = "…"
 
-_CURL = """#!{python}
-import argparse, sys, urllib.request
+_CURL = r"""#!{python}
+import argparse, sys, urllib.error, urllib.request
 parser = argparse.ArgumentParser()
 parser.add_argument("-s", action="store_true")
 parser.add_argument("-d")
+parser.add_argument("-H", action="append", default=[])
+parser.add_argument("-o")
+parser.add_argument("-w", default="")
 parser.add_argument("url")
 asked = parser.parse_args()
+headers = {{name.strip(): value.strip() for name, _, value in (row.partition(":") for row in asked.H)}}
+request = urllib.request.Request(asked.url, asked.d.encode() if asked.d else None, headers)
 direct = urllib.request.build_opener(urllib.request.ProxyHandler({{}}))
-with direct.open(asked.url, asked.d.encode() if asked.d else None, timeout=30) as answer:
-    sys.stdout.write(answer.read().decode())
+try:
+    answer = direct.open(request, timeout=30)
+except urllib.error.HTTPError as error:  # curl shows what an error says, and is content
+    answer = error
+with answer:
+    body = answer.read()
+if asked.o:
+    with open(asked.o, "wb") as file:
+        file.write(body)
+else:
+    sys.stdout.buffer.write(body)
+    sys.stdout.flush()
+sys.stdout.write(asked.w.replace("%{{http_code}}", str(answer.status)).replace("\\n", "\n"))
 """
 
 
@@ -75,8 +91,7 @@ class Console:
         self.names: dict[str, None] = {}
         tools.mkdir(parents=True)
         if shutil.which("curl", path=self.environ["PATH"]) is None:
-            (tools / "curl").write_text(_CURL.format(python=sys.executable))
-            (tools / "curl").chmod(0o755)
+            put_curl(tools)
             self.environ["PATH"] += os.pathsep + str(tools)
 
     def follow(self, page: Path) -> None:
@@ -107,6 +122,14 @@ class Console:
         )
         lines = [line.rstrip() for line in done.stdout.decode(errors="replace").splitlines()]
         return done.returncode, "\n".join(lines)
+
+
+def put_curl(folder: Path) -> Path:
+    """A stand-in for curl, with the options that our pages use."""
+    made = folder / "curl"
+    made.write_text(_CURL.format(python=sys.executable))
+    made.chmod(0o755)
+    return made
 
 
 def _line(text: str) -> str:

@@ -14,7 +14,8 @@ from pulumi_atlas.rules.diff import PLACEMENT, Plan, plan_endpoint, plan_pod, pl
 from pulumi_atlas.testing import strategies as ours
 
 TABLES = st.sampled_from([registry.load("mock").compute_changes, registry.load("local").compute_changes, {}])
-LIVE = {"status": "running"}
+ISSUED = {"token": "t", "signing_key": "k", "signing_kid": "i"}
+LIVE = {"status": "running", **ISSUED}
 WORKERS = {"workers": {"min": 0, "max": 1, "idle_timeout_s": 30}, "max_retries": 2, "env": {}, "gpu_count": 1}
 
 
@@ -65,15 +66,18 @@ def test_the_table_says_what_a_change_of_a_pod_asks_for(
     changed = {name for name in PodArgs.model_fields if getattr(before, name) != getattr(after, name)}
     assert plan.changed == changed
     told = {name for name in changed & set(ComputeSpec.model_fields) if name not in PLACEMENT}
-    assert {name for name in told if table.get(name, "replace") == "replace"} == set(plan.replaces) - PLACEMENT
-    assert plan.spec_changes == any(table.get(name, "replace") != "replace" for name in told)
-    restarts = any(table.get(name) == "restart" for name in told) or "trigger" in changed
+    guarded = before.auth is not None or after.auth is not None
+    told |= changed & {"auth", "auth_generation"} if guarded else set()
+    costs = {**table, "auth": table.get("env", "replace"), "auth_generation": table.get("env", "replace")}
+    assert {name for name in told if costs.get(name, "replace") == "replace"} == set(plan.replaces) - PLACEMENT
+    assert plan.spec_changes == any(costs.get(name, "replace") != "replace" for name in told)
+    restarts = any(costs.get(name) == "restart" for name in told) or "trigger" in changed
     assert plan.restart == restarts
 
 
 @given(raw=ours.raw_pods(), status=st.sampled_from(["provisioning", "running", "stopped", "finished", "failed"]))
 def test_power_follows_what_is_wanted_and_what_is(raw: dict[str, Any], status: str) -> None:
-    plan = plan_pod({**raw, "status": status}, raw, {}, can_stop=True)
+    plan = plan_pod({**raw, **ISSUED, "status": status}, raw, {}, can_stop=True)
     wanted = raw.get("desired_status", "running")
     expected = {
         ("running", "stopped"): "start",
@@ -101,6 +105,17 @@ def test_a_placement_that_the_pod_still_meets_replaces_nothing(
     changed = {**old, field: new[field]}
     met = {**old, **LIVE, **_meets(changed)}
     assert field not in plan_pod(met, changed, {}, can_stop=True).replaces
+
+
+@given(raw=ours.raw_pods(), auth=st.sampled_from(["bearer", "signed_url", "preshared"]), table=TABLES)
+def test_a_guarded_pod_of_which_nothing_issued_is_known_gets_it(
+    raw: dict[str, Any], auth: str, table: Mapping[str, str]
+) -> None:
+    """As after an import; the comparison of inputs does not show it."""
+    raw = {**raw, "auth": auth}
+    plan = plan_pod({**raw, **_live(raw), "token": None}, raw, table, can_stop=True)
+    assert plan.unseen
+    assert plan.spec_changes == ("env" in table) != ("auth" in plan.replaces)
 
 
 @given(raw=ours.raw_pods(), rise=st.floats(0.01, 1000))
@@ -137,7 +152,7 @@ def test_the_models_of_the_tables_are_those_of_the_resources() -> None:
 
 
 def _live(raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {"status": "stopped" if raw.get("desired_status") == "stopped" else "running"}
+    return {"status": "stopped" if raw.get("desired_status") == "stopped" else "running", **ISSUED}
 
 
 def _meets(raw: Mapping[str, Any]) -> dict[str, Any]:

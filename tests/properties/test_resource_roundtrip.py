@@ -128,7 +128,7 @@ def assert_restarted_only_for_a_reason(
     world: World, ident: str, before: int, raw: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> None:
     pod = world.pods[ident]
-    table = MockProvider.compute_changes
+    table = {**MockProvider.compute_changes, **dict.fromkeys(("auth", "auth_generation"), "restart")}  # as env
     different = {
         name for name in PodArgs.model_fields if not same_meaning(PodArgs, name, raw.get(name), wanted.get(name))
     }

@@ -14,6 +14,8 @@ pod = atlas.Pod(
     ports=["8888/http", 22],
     env={"A": "1", "B": volume.id},
     volumes={"/data": volume.id},
+    auth="signed_url",
+    auth_generation=1,
     ready=atlas.Ready(port=8888, timeout_s=30),
     timeouts=atlas.Timeouts(create_s=60),
     opts=pulumi.ResourceOptions(depends_on=[volume]),
@@ -30,6 +32,8 @@ exit_code: pulumi.Output[int | None] = pod.exit_code
 urls: pulumi.Output[dict[str, str]] = pod.urls
 url: pulumi.Output[str] = endpoint.url
 size: pulumi.Output[int] = volume.size_gb
+token: pulumi.Output[str | None] = pod.token
+key: pulumi.Output[str | None] = pod.signing_key
 seen: atlas.Pod = atlas.Pod.get("seen", "pod-1", provider="local")
 
 atlas.Pod("bad", gpus=["h100"])  # type: ignore[call-arg]
@@ -39,11 +43,12 @@ atlas.Volume("bad", "local")  # type: ignore[call-arg]
 
 async def imperative() -> None:
     async with atlas.AsyncAtlas("mock") as client:
-        pod: atlas.Compute = await client.spawn_compute(image="i", wait=True)
+        pod: atlas.Compute = await client.spawn_compute(image="i", wait=True, auth="bearer")
+        issued: atlas.IssuedAccess | None = pod.auth
         pods: list[atlas.Compute] = await client.list_compute(status="running")
         job: atlas.Job = await client.run_job(endpoint="e", input={"a": 1})
         async for chunk in client.stream_job(job.id, endpoint="e"):
-            print(chunk, pod.id, pods)
+            print(chunk, pod.id, pods, issued)
 
 
 def synchronous() -> None:

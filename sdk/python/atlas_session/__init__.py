@@ -6,9 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from atlas_session.companion import AsyncCompanionClient as AsyncCompanionClient
+    from atlas_session.companion import AsyncHeartbeat as AsyncHeartbeat
+    from atlas_session.companion import CompanionClient as CompanionClient
+    from atlas_session.companion import CompanionError as CompanionError
+    from atlas_session.companion import Event as Event
+    from atlas_session.companion import Heartbeat as Heartbeat
+    from atlas_session.companion import Session as Session
     from atlas_session.errors import AccessDenied as AccessDenied
     from atlas_session.errors import CannotSign as CannotSign
     from atlas_session.grants import Grant as Grant
+    from atlas_session.guard import Guard as Guard
+    from atlas_session.guard import WsgiGuard as WsgiGuard
     from atlas_session.keys import KeyRing as KeyRing
     from atlas_session.keys import MasterKey as MasterKey
     from atlas_session.keys import derive_key as derive_key
@@ -25,11 +34,20 @@ __version__ = "0.1.0"
 #: Where each name comes from; it is loaded when it is first asked for.
 _HOMES = {
     "AccessDenied": "errors",
+    "AsyncCompanionClient": "companion",
+    "AsyncHeartbeat": "companion",
     "CannotSign": "errors",
+    "CompanionClient": "companion",
+    "CompanionError": "companion",
+    "Event": "companion",
     "Grant": "grants",
+    "Guard": "guard",
+    "Heartbeat": "companion",
     "KeyRing": "keys",
     "MasterKey": "keys",
     "MintedToken": "tokens",
+    "Session": "companion",
+    "WsgiGuard": "guard",
     "derive_key": "keys",
     "mint_token": "tokens",
     "sign_path": "urls",

@@ -8,6 +8,7 @@ slashes, backslashes and control characters; what is not UTF-8; backslashes, fra
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from atlas_session.errors import Malformed
 
-__all__ = ["RESERVED", "Parts", "canonical_path", "canonical_query", "netloc_of", "split", "take_reserved"]
+__all__ = ["MAX_URL", "RESERVED", "Parts", "canonical_path", "canonical_query", "netloc_of", "split", "take_reserved"]
 
 #: The one query parameter, and the one first path segment, that are ours.
 RESERVED = "atlas-access"
@@ -23,14 +24,21 @@ RESERVED = "atlas-access"
 #: Longer URLs are refused before anything is made of them.
 MAX_URL = 8192
 
-_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
-_URL = re.compile(r"([A-Za-z]{2,5})://([^/?#]*)(/[^?#]*)?(?:\?([^#]*))?")
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
-_NETLOC = re.compile(rf"({_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::([1-9][0-9]{{0,4}}))?")
-_PRINTABLE = re.compile(r"[!-\[\]-~]*")  # ASCII without spaces, controls and the backslash
+#: The longest host, 253 characters, with a colon and a port behind it.
+MAX_NETLOC = 259
 
-_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~!$&'()*+,=:@-]*)+/?|/")  # nothing in it needs a second look
-_PLAIN_QUERY = re.compile(r"[A-Za-z0-9._~-]+(?:=[A-Za-z0-9._~-]*)?(?:&[A-Za-z0-9._~-]+(?:=[A-Za-z0-9._~-]*)?)*")
+_RESERVED_NAME = f"{RESERVED}="
+_RESERVED_SEGMENT = f"/{RESERVED}"
+_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+# Printable ASCII without spaces, controls, the backslash and the fragment: first without / and ?, then without ?, then all.
+_URL = re.compile(r'([A-Za-z]{2,5})://([!"$-.0->@-\[\]-~]*)(/[!"$->@-\[\]-~]*)?(?:\?([!"$-\[\]-~]*))?')
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_NETLOC = re.compile(rf"({_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::([1-9][0-9]{{0,4}}))?")
+
+# Nothing in these needs a second look, and most paths and queries are so.
+_PAIR = r"[A-Za-z0-9._~-]+(?:=[A-Za-z0-9._~-]*)?"
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~!$&'()*+,=:@-]*)+/?|/")
+_PLAIN_QUERY = re.compile(rf"{_PAIR}(?:&{_PAIR})*")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _IN_PATH = re.compile(r"[^A-Za-z0-9._~!$&'()*+,;=:@/%-]")
@@ -54,42 +62,56 @@ class Parts(NamedTuple):
 
 def split(url: object) -> Parts:
     """An absolute URL of http, https, ws or wss. Raises Malformed."""
-    if not isinstance(url, str) or len(url) > MAX_URL or _PRINTABLE.fullmatch(url) is None:
-        raise Malformed("no URL, too long, or with characters that a URL cannot hold")
-    found = _URL.fullmatch(url)
+    found = _URL.fullmatch(url) if isinstance(url, str) and len(url) <= MAX_URL else None
     if found is None:
-        raise Malformed("no absolute URL, or one with a fragment")
-    scheme = found[1].lower()
+        raise Malformed("no absolute URL, too long, or with a fragment or characters that a URL cannot hold")
+    scheme, authority, path, query = found.groups()
+    scheme = scheme.lower()
     if scheme not in _PORTS:
         raise Malformed("the scheme is none of http, https, ws, wss")
-    host, port = netloc_of(found[2], _PORTS[scheme])
-    return Parts(scheme, host, port, found[3] or "/", found[4] or "")
+    host, port = netloc_of(authority, _PORTS[scheme])
+    return Parts(scheme, host, port, path or "/", query or "")
 
 
+@functools.lru_cache(maxsize=1024)
 def netloc_of(text: str, default_port: int) -> tuple[str, int]:
     """Host in lower case, and port, of a ``Host`` header or a URL's authority. Raises Malformed."""
-    found = _NETLOC.fullmatch(text.lower()) if len(text) <= 260 else None
+    found = _NETLOC.fullmatch(text) if len(text) <= MAX_NETLOC else None
     if found is None:
         raise Malformed("the host is malformed")
-    host, port = found[1], int(found[2] or default_port)
+    host, digits = found.groups()
+    port = int(digits) if digits else default_port
     if port > 65535:
         raise Malformed("the port is beyond 65535")
-    return (_ipv6(host) if host[0] == "[" else host), port
+    return (_ipv6(host) if host[0] == "[" else host.lower()), port
 
 
 def _ipv6(host: str) -> str:
     try:
-        return f"[{ipaddress.IPv6Address(host[1:-1])}]"
+        address = ipaddress.IPv6Address(host[1:-1])
     except ValueError:
         raise Malformed("the host is malformed") from None
+    if address.ipv4_mapped is not None:  # Python 3.13 would write this one with dots
+        return f"[::ffff:{int(address) >> 16 & 0xFFFF:x}:{int(address) & 0xFFFF:x}]"
+    return f"[{address}]"
 
 
 def canonical_path(path: str) -> str:
-    """The path in its one spelling, beginning with a slash. Raises Malformed for what could be read in two ways."""
+    """The path in its one spelling, beginning with a slash. Raises Malformed for what could be read in two ways.
+
+    Among that are paths that begin with our own segment, ``/atlas-access``: a grant there was not looked at.
+    """
+    whole = _clean_path(path)
+    if whole.startswith(_RESERVED_SEGMENT) and whole[len(_RESERVED_SEGMENT) :][:1] in ("", "/"):
+        raise Malformed("the path begins with the reserved segment")
+    return whole
+
+
+def _clean_path(path: str) -> str:
     if _PLAIN_PATH.fullmatch(path) is not None:
         return path
-    if not path.startswith("/") or "//" in path or "\\" in path:
-        raise Malformed("the path does not begin with one slash, or holds an empty segment or a backslash")
+    if not path.startswith("/") or "//" in path:
+        raise Malformed("the path does not begin with one slash, or holds an empty segment")
     whole = _escapes(_IN_PATH.sub(_encode, path), "/\\.")
     if any(segment.partition(";")[0] in (".", "..") for segment in whole.split("/")):
         raise Malformed("the path holds a dot segment")
@@ -106,7 +128,9 @@ def canonical_query(query: str, *, form: bool = False) -> str:
         return ""
     if _PLAIN_QUERY.fullmatch(query) is None:
         query = "&".join([_canonical_pair(pair, form=form) for pair in query.split("&")])
-    return "&".join(sorted(query.split("&"), key=_name)) if "&" in query else query
+    pairs = query.split("&")
+    names = [pair.partition("=")[0] for pair in pairs]
+    return query if names == sorted(names) else "&".join(sorted(pairs, key=_name))
 
 
 def _canonical_pair(pair: str, *, form: bool) -> str:
@@ -127,27 +151,35 @@ def _name(pair: str) -> str:
 
 
 def take_reserved(query: str) -> tuple[str | None, str]:
-    """The value of our parameter and the query without it, otherwise untouched. Raises Malformed when it is there twice.
+    """The value of our parameter and the query without it, otherwise untouched.
 
-    Any spelling of its name counts as its name, so that no reader downstream finds one that was not looked at.
+    Any spelling of its name counts as its name, so that no reader downstream finds one that was not looked at. Raises
+    Malformed when it is there twice or in another spelling, and when an empty parameter is beside it.
     """
-    if "&" not in query and query.startswith("atlas-access="):
-        return query[13:], ""
+    if "%" not in query and RESERVED not in query.lower():
+        return None, query
+    before, found, value = query.rpartition(_RESERVED_NAME)
+    if found and "&" not in value:  # last, as a signer puts it
+        rest = before[:-1]
+        if not before or (before[-1] == "&" and _PLAIN_QUERY.fullmatch(rest) and RESERVED not in rest.lower()):
+            return value, rest
     pairs = query.split("&")
     ours = [pair for pair in pairs if _is_reserved(pair)]
     if not ours:
         return None, query
-    if len(ours) > 1 or not ours[0].startswith("atlas-access="):
+    if len(ours) > 1 or not ours[0].startswith(_RESERVED_NAME):
         raise Malformed("the reserved parameter is given twice, or spelled in another way")
+    if "" in pairs:
+        raise Malformed("the query holds an empty parameter")
     pairs.remove(ours[0])
-    return ours[0].partition("=")[2], "&".join(pairs)
+    return ours[0].removeprefix(_RESERVED_NAME), "&".join(pairs)
 
 
 def _is_reserved(pair: str) -> bool:
     name = _name(pair)
     if "%" in name:
         name = _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else "%", name)
-    return name.strip().lower() == RESERVED
+    return name.lower() == RESERVED
 
 
 def _encode(found: re.Match[str]) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from atlas_session._frame import frame, mac
+from atlas_session._frame import mac
 from atlas_session.errors import Malformed
 
 __all__ = ["MAX_LEEWAY_S", "MAX_LIFETIME_S", "MAX_PATH_LIFETIME_S", "Form", "Grant"]
@@ -21,16 +20,18 @@ MAX_LEEWAY_S = 60
 #: ``url``: the grant is a query parameter. ``path``: it is the beginning of the path.
 Form = Literal["url", "path"]
 
+# Every field has one spelling, so a text that matches is the only one of its claims.
+_BEGIN = r"([A-Za-z0-9_-]{1,32})\.([1-9][0-9]{0,11})\.([1-9][0-9]{0,11})\.(0|[1-9][0-9]{0,11})\."
+_FORMS: dict[Form, re.Pattern[str]] = {
+    "url": re.compile(
+        rf"u1\.{_BEGIN}([A-Z]{{1,16}})\.(?:x|p([1-9][0-9]{{0,3}}))\.([-a])\.(-|[A-Za-z0-9_-]{{16}})\.[A-Za-z0-9_-]{{43}}"
+    ),
+    "path": re.compile(rf"p1\.{_BEGIN}(GET)\.p([1-9][0-9]{{0,3}})\.([-a])\.(-)\.[A-Za-z0-9_-]{{43}}"),
+}
 _TAGS: dict[Form, str] = {"url": "u1", "path": "p1"}
-_CLAIMS = re.compile(
-    r"(?P<tag>u1|p1)\.(?P<kid>[A-Za-z0-9_-]{1,32})\.(?P<exp>[1-9][0-9]{0,11})\.(?P<nbf>[1-9][0-9]{0,11})"
-    r"\.(?P<gen>0|[1-9][0-9]{0,11})\.(?P<method>[A-Z]{1,16})\.(?P<scope>x|p[1-9][0-9]{0,3})\.(?P<addr>[-a])"
-    r"\.(?P<nonce>-|[A-Za-z0-9_-]{16})\.(?P<sig>[A-Za-z0-9_-]{43})"
-)
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """What was allowed, after verification.
 
     `expires_at`, `not_before`: unix seconds. `prefix`: the path below which everything is allowed, None for one exact URL.
@@ -50,7 +51,7 @@ class Grant:
 
 
 class Claims(NamedTuple):
-    """The text of a grant before its signature, field by field: exactly what is signed, beside the URL."""
+    """The fields of a grant before its signature."""
 
     form: Form
     kid: str
@@ -63,21 +64,34 @@ class Claims(NamedTuple):
     nonce: str  # "-" where the grant may be used again
 
     def text(self) -> str:
-        scope = f"p{self.prefix_length}" if self.prefix_length else "x"
-        fields = (_TAGS[self.form], self.kid, self.exp, self.nbf, self.gen, self.method, scope)
-        return ".".join([*map(str, fields), "a" if self.address_bound else "-", self.nonce])
-
-    def sign(self, key: bytes, scheme: str, host: str, port: int, path: str, query: str, network: str) -> str:
-        """The signature over this text and what it is bound to: 43 characters."""
-        texts = ("atlas-session", self.text(), scheme, host, str(port), path, query, network)
-        return mac(key, frame(*[text.encode("ascii") for text in texts]))
+        """The first nine fields as they stand in the grant, and as they are signed."""
+        form, kid, exp, nbf, gen, method, length, bound, nonce = self
+        scope = f"p{length}" if length else "x"
+        return f"{_TAGS[form]}.{kid}.{exp}.{nbf}.{gen}.{method}.{scope}.{'a' if bound else '-'}.{nonce}"
 
 
-def parse(text: str, form: Form) -> tuple[Claims, str]:
-    """Claims and signature of a grant's text. Raises Malformed, also for a grant of the other form."""
-    found = _CLAIMS.fullmatch(text)
-    if found is None or found["tag"] != _TAGS[form]:
+def message(text: str, scheme: str, host: str, port: int, path: str, query: str, network: str) -> bytes:
+    """What is signed: the first nine fields of a grant and what they are bound to, each with its length before it.
+
+    The same as `frame` of these fields, in one step: they are ASCII, or this raises UnicodeEncodeError.
+    """
+    at = str(port)
+    return (
+        f"13:atlas-session,{len(text)}:{text},{len(scheme)}:{scheme},{len(host)}:{host},{len(at)}:{at},"
+        f"{len(path)}:{path},{len(query)}:{query},{len(network)}:{network},"
+    ).encode("ascii")
+
+
+def sign(key: bytes, text: str, scheme: str, host: str, port: int, path: str, query: str, network: str) -> str:
+    """The signature over `message`: 43 characters."""
+    return mac(key, message(text, scheme, host, port, path, query, network))
+
+
+def parse(grant: str, form: Form) -> tuple[Claims, str, str]:
+    """Claims, the text that is signed, and the signature. Raises Malformed, also for a grant of the other form."""
+    found = _FORMS[form].fullmatch(grant)
+    if found is None:
         raise Malformed("the grant is not of this form")
-    kid, exp, nbf, gen, method, scope, addr, nonce, sig = found.groups()[1:]
-    length = 0 if scope == "x" else int(scope[1:])
-    return Claims(form, kid, int(exp), int(nbf), int(gen), method, length, addr == "a", nonce), sig
+    kid, exp, nbf, gen, method, length, bound, nonce = found.groups()
+    claims = Claims(form, kid, int(exp), int(nbf), int(gen), method, int(length or 0), bound == "a", nonce)
+    return claims, grant[:-44], grant[-43:]

@@ -8,18 +8,32 @@ import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from atlas_session._frame import KEY_BYTES, b64url, frame, unb64url
 from atlas_session.errors import CannotSign
 
-__all__ = ["KeyRing", "MasterKey", "Purpose", "derive_key", "hkdf"]
+__all__ = ["KeyRing", "MasterKey", "Purpose", "check_key", "check_kid", "derive_key", "hkdf"]
 
 #: What a key or token is for. One that was derived for one purpose verifies nothing else.
 Purpose = Literal["url", "bearer", "touch", "guard"]
 
 _SALT = b"atlas-session"
 _KID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+def check_key(key: Any) -> None:
+    """Raises CannotSign when this is no key of 32 bytes or more."""
+    if not isinstance(key, bytes):
+        raise CannotSign("a key must be bytes")
+    if len(key) < KEY_BYTES:
+        raise CannotSign(f"the key has {len(key)} bytes; {KEY_BYTES} are the least")
+
+
+def check_kid(kid: Any) -> None:
+    """Raises CannotSign when this is no key id."""
+    if not isinstance(kid, str) or _KID.fullmatch(kid) is None:
+        raise CannotSign("a key id has 1 to 32 letters, digits, dashes or underscores")
 
 
 def hkdf(key: bytes, *, info: bytes, salt: bytes = _SALT, length: int = 32) -> bytes:
@@ -36,8 +50,7 @@ def hkdf(key: bytes, *, info: bytes, salt: bytes = _SALT, length: int = 32) -> b
 
 def derive_key(master: bytes, *, purpose: Purpose, session_id: str, generation: int = 0) -> bytes:
     """The 32-byte key of one session, purpose and generation. Raises CannotSign when the master key is under 32 bytes."""
-    if len(master) < KEY_BYTES:
-        raise CannotSign(f"the key has {len(master)} bytes; {KEY_BYTES} are the least")
+    check_key(master)
     return hkdf(master, info=_info(purpose, session_id, generation))
 
 
@@ -54,10 +67,8 @@ class MasterKey:
     retires_at: int | None = None
 
     def __post_init__(self) -> None:
-        if _KID.fullmatch(self.kid) is None:
-            raise CannotSign("a key id has 1 to 32 letters, digits, dashes or underscores")
-        if len(self.secret) < KEY_BYTES:
-            raise CannotSign(f"the key has {len(self.secret)} bytes; {KEY_BYTES} are the least")
+        check_kid(self.kid)
+        check_key(self.secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,8 @@ class KeyRing:
         kids = [key.kid for key in self.keys]
         if not kids or len(set(kids)) != len(kids):
             raise CannotSign("a key ring needs at least one key, and each key id once")
+        if self.current.retires_at is not None:
+            raise CannotSign("the first key of a ring signs, so it cannot be one that retires")
 
     @classmethod
     def new(cls) -> KeyRing:
@@ -126,17 +139,22 @@ class KeyRing:
         try:
             ring = json.loads(text)
             if ring["version"] != 1:
-                raise CannotSign(f"a key ring of version {ring['version']!r} is not known here")
-            rows = [(str(row["kid"]), unb64url(row["key"]), row.get("retires_at")) for row in ring["keys"]]
-            return cls(tuple(MasterKey(kid, key, None if at is None else int(at)) for kid, key, at in rows))
+                raise CannotSign("a key ring of this version is not known here")
+            return cls(tuple(_from_row(row["kid"], row["key"], row["retires_at"]) for row in ring["keys"]))
         except CannotSign:
             raise
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise CannotSign("this is no key ring: a JSON text as `to_json` gives it is expected") from None
 
 
 def _fresh() -> MasterKey:
     return MasterKey(secrets.token_hex(4), secrets.token_bytes(KEY_BYTES))
+
+
+def _from_row(kid: Any, key: Any, retires_at: Any) -> MasterKey:
+    if retires_at is not None and type(retires_at) is not int:
+        raise TypeError("unix seconds are a whole number")
+    return MasterKey(kid, unb64url(key), retires_at)
 
 
 def _is_alive(key: MasterKey, now: float) -> bool:

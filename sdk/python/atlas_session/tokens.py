@@ -8,9 +8,9 @@ import re
 import secrets
 from typing import Any, NamedTuple
 
-from atlas_session._frame import KEY_BYTES, b64url, frame
+from atlas_session._frame import b64url, frame
 from atlas_session.errors import CannotSign
-from atlas_session.keys import hkdf
+from atlas_session.keys import check_key, hkdf
 
 __all__ = ["MintedToken", "hash_token", "is_token", "mint_token", "verify_token"]
 
@@ -39,9 +39,8 @@ def mint_token(*, key: bytes | None = None, context: bytes = b"") -> MintedToken
         if context:
             raise CannotSign("a context is for derived tokens, and needs a key")
         data = secrets.token_bytes(32)
-    elif len(key) < KEY_BYTES:
-        raise CannotSign(f"the key has {len(key)} bytes; {KEY_BYTES} are the least")
     else:
+        check_key(key)
         data = hkdf(key, info=frame(b"atlas-session", b"bearer", b"1", context))
     token = _PREFIX + b64url(data)
     return MintedToken(token, hash_token(token))

@@ -7,13 +7,15 @@ addresses inside (the segments of an HLS playlist) carry it along. SPECIFICATION
 from __future__ import annotations
 
 import hmac
+import math
 import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from atlas_session._canonical import RESERVED, Parts, canonical_path, canonical_query, split, take_reserved
-from atlas_session._frame import KEY_BYTES, b64url
+from atlas_session._canonical import MAX_URL, RESERVED, Parts, canonical_path, canonical_query, split, take_reserved
+from atlas_session._frame import KEY_BYTES, b64url, unb64url
 from atlas_session.addresses import network_of
 from atlas_session.errors import (
     AccessDenied,
@@ -27,7 +29,8 @@ from atlas_session.errors import (
     UnknownKey,
     WrongMethod,
 )
-from atlas_session.grants import MAX_LEEWAY_S, MAX_LIFETIME_S, MAX_PATH_LIFETIME_S, Claims, Form, Grant, parse
+from atlas_session.grants import MAX_LEEWAY_S, MAX_LIFETIME_S, MAX_PATH_LIFETIME_S, Claims, Form, Grant, parse, sign
+from atlas_session.keys import check_key, check_kid
 
 __all__ = ["DEFAULT_LEEWAY_S", "Spend", "sign_path", "sign_url", "verify_path", "verify_url"]
 
@@ -37,7 +40,6 @@ DEFAULT_LEEWAY_S = 5
 #: Says whether a nonce is used for the first time, and remembers it until the unix time given.
 Spend = Callable[[str, float], bool]
 
-_KID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _METHOD = re.compile(r"[A-Z]{1,16}")
 _IN_FRONT = f"/{RESERVED}/"
 
@@ -45,7 +47,7 @@ _IN_FRONT = f"/{RESERVED}/"
 def sign_url(
     url: str,
     *,
-    key: bytes,
+    key: bytes | str,
     kid: str,
     expires_in_s: int,
     method: str = "GET",
@@ -60,7 +62,7 @@ def sign_url(
 
     Args:
         url: Absolute: http, https, ws or wss. Scheme, host, port, path and query are bound. In its query ``+`` is a space.
-        key: 32 bytes or more, known to signer and verifier.
+        key: 32 bytes or more, known to signer and verifier; or those as base64url, as a pod's `signing_key` is.
         kid: The key's id, 1 to 32 letters, digits, dashes or underscores.
         expires_in_s: Seconds that the grant lives, from `not_before`: 1 to 604,800 (seven days).
         method: In capitals. ``GET`` allows ``HEAD`` too; nothing else implies another one.
@@ -74,19 +76,18 @@ def sign_url(
     Raises CannotSign when this cannot be signed, for example because the query holds ``atlas-access`` already.
     """
     parts = _parts_to_sign(url)
-    claims = _claims("url", kid, expires_in_s, method, not_before, generation, address, single_use, now)
-    path, query = parts.path, parts.query
-    if prefix:
-        claims = claims._replace(prefix_length=_prefix_length(path, query))
-    grant = _grant(claims, key, parts, path, query, address)
-    joined = f"{query}&{RESERVED}={grant}" if query else f"{RESERVED}={grant}"
-    return f"{parts.scheme}://{parts.netloc}{path}?{joined}"
+    length = _prefix_length(parts.path, parts.query) if prefix else 0
+    network = _network(address)
+    claims = _claims("url", kid, expires_in_s, method, not_before, generation, length, network, single_use, now)
+    grant = _grant(claims, key, parts, parts.path, parts.query, network)
+    query = f"{parts.query}&{RESERVED}={grant}" if parts.query else f"{RESERVED}={grant}"
+    return _short_enough(f"{parts.scheme}://{parts.netloc}{parts.path}?{query}")
 
 
 def sign_path(
     url: str,
     *,
-    key: bytes,
+    key: bytes | str,
     kid: str,
     expires_in_s: int,
     not_before: int | None = None,
@@ -100,11 +101,11 @@ def sign_path(
     Arguments and errors as `sign_url`, with at most 900 seconds (15 minutes). The URL may have no query.
     """
     parts = _parts_to_sign(url)
-    claims = _claims("path", kid, expires_in_s, "GET", not_before, generation, address, False, now)
     folder = parts.path[: parts.path.rindex("/") + 1]
-    claims = claims._replace(prefix_length=_prefix_length(folder, parts.query))
-    grant = _grant(claims, key, parts, folder, "", address)
-    return f"{parts.scheme}://{parts.netloc}{_IN_FRONT}{grant}{parts.path}"
+    length, network = _prefix_length(folder, parts.query), _network(address)
+    claims = _claims("path", kid, expires_in_s, "GET", not_before, generation, length, network, False, now)
+    grant = _grant(claims, key, parts, folder, "", network)
+    return _short_enough(f"{parts.scheme}://{parts.netloc}{_IN_FRONT}{grant}{parts.path}")
 
 
 def verify_url(
@@ -136,10 +137,10 @@ def verify_url(
     text, query = take_reserved(parts.query)
     if text is None:
         raise Malformed("there is no grant")
-    claims, signature = parse(text, "url")
+    claims, signed, signature = parse(text, "url")
     path = canonical_path(parts.path)
-    bound_path, bound_query = _bound(claims, path, query)
-    _prove(claims, signature, keys, parts, bound_path, bound_query, address)
+    covered = "" if claims.prefix_length else canonical_query(query)
+    _prove(claims, signed, signature, keys, parts, path, covered, address)
     _judge(claims, method, generation, time.time() if now is None else now, leeway_s, spend)
     return _granted(claims, path, query)
 
@@ -161,10 +162,9 @@ def verify_path(
     if not parts.path.startswith(_IN_FRONT):
         raise Malformed("there is no grant")
     text, slash, rest = parts.path.removeprefix(_IN_FRONT).partition("/")
-    claims, signature = parse(text, "path")
+    claims, signed, signature = parse(text, "path")
     path = canonical_path(slash + rest or "/")
-    bound_path, _ = _bound(claims, path, "")
-    _prove(claims, signature, keys, parts, bound_path, "", address)
+    _prove(claims, signed, signature, keys, parts, path, "", address)
     _judge(claims, method, generation, time.time() if now is None else now, leeway_s, None)
     return _granted(claims, path, parts.query)
 
@@ -176,28 +176,43 @@ def _parts_to_sign(url: str) -> Parts:
     if not isinstance(url, str):
         raise CannotSign("the URL must be text")
     try:
-        text = url.encode("utf-8").decode("ascii") if url.isascii() else _encode_beyond_ascii(url)
-        parts = split(text.replace(" ", "%20"))
-        if _mentions_reserved(parts):
+        parts = split((url if url.isascii() else _encode_beyond_ascii(url)).replace(" ", "%20"))
+        if _holds_reserved(parts.query):
             raise CannotSign(f"'{RESERVED}' is reserved and stands in the URL already; sign the URL without it")
-        return parts._replace(path=canonical_path(parts.path), query=canonical_query(parts.query, form=True))
+        path, query = canonical_path(parts.path), canonical_query(parts.query, form=True)
     except UnicodeEncodeError:
         raise CannotSign("the URL holds half a character") from None
     except AccessDenied as error:
         raise CannotSign(f"the URL cannot be signed: {error.detail}") from None
+    return Parts(parts.scheme, parts.host, parts.port, path, query)
 
 
 def _encode_beyond_ascii(url: str) -> str:
     return "".join([c if c.isascii() else "".join([f"%{byte:02X}" for byte in c.encode("utf-8")]) for c in url])
 
 
-def _mentions_reserved(parts: Parts) -> bool:
-    if parts.path.startswith(_IN_FRONT) or parts.path == _IN_FRONT[:-1]:
-        return True
+def _holds_reserved(query: str) -> bool:
     try:
-        return take_reserved(parts.query)[0] is not None
+        return take_reserved(query)[0] is not None
     except Malformed:
         return True
+
+
+def _prefix_length(path: str, query: str) -> int:
+    if query:
+        raise CannotSign("such a grant covers any query, so the URL to sign may have none")
+    if not path.endswith("/"):
+        raise CannotSign("a prefix must end with '/', or it would cover its neighbours too")
+    return len(path)
+
+
+def _network(address: str | None) -> str:
+    if address is None:
+        return ""
+    network = network_of(address)
+    if network is None:
+        raise CannotSign("the address is no IPv4 or IPv6 address")
+    return network
 
 
 def _claims(
@@ -207,60 +222,69 @@ def _claims(
     method: str,
     not_before: int | None,
     generation: int,
-    address: str | None,
+    prefix_length: int,
+    network: str,
     single_use: bool,
     now: float | None,
 ) -> Claims:
+    check_kid(kid)
     longest = MAX_PATH_LIFETIME_S if form == "path" else MAX_LIFETIME_S
-    if not 1 <= expires_in_s <= longest or int(expires_in_s) != expires_in_s:
-        raise CannotSign(f"expires_in_s must be a whole number from 1 to {longest:,}")
-    if not isinstance(kid, str) or _KID.fullmatch(kid) is None:
-        raise CannotSign("a key id has 1 to 32 letters, digits, dashes or underscores")
+    lifetime = _whole(expires_in_s, 1, longest, f"expires_in_s must be a whole number from 1 to {longest:,}")
     if not isinstance(method, str) or _METHOD.fullmatch(method) is None:
         raise CannotSign("the method is one word in capitals, such as GET")
-    if isinstance(generation, bool) or not isinstance(generation, int) or not 0 <= generation < 10**12:
-        raise CannotSign("a generation is a whole number, 0 or more")
-    if address is not None and network_of(address) is None:
-        raise CannotSign("the address is no IPv4 or IPv6 address")
-    begin = int((time.time() if now is None else now) if not_before is None else not_before)
-    if not 1 <= begin < 10**11:
-        raise CannotSign("not_before must be unix seconds")
+    gen = _whole(generation, 0, 10**12 - 1, "a generation is a whole number, 0 or more")
+    if not_before is None:
+        not_before = int(_seconds(now))
+    begin = _whole(not_before, 1, 10**12 - 1 - lifetime, "not_before must be unix seconds, a whole number")
     nonce = b64url(secrets.token_bytes(12)) if single_use else "-"
-    return Claims(form, kid, begin + int(expires_in_s), begin, generation, method, 0, address is not None, nonce)
+    return Claims(form, kid, begin + lifetime, begin, gen, method, prefix_length, network != "", nonce)
 
 
-def _prefix_length(path: str, query: str) -> int:
-    if query:
-        raise CannotSign("such a grant covers any query, so the URL to sign may have none")
-    if not path.endswith("/"):
-        raise CannotSign("a prefix must end with '/', or it would cover its neighbours too")
-    if len(path) > 9999:
-        raise CannotSign("the path is too long")
-    return len(path)
+def _whole(value: Any, least: int, most: int, refusal: str) -> int:
+    """A whole number, also as a float, that stands between two; a truth value is none."""
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) is not int or not least <= value <= most:
+        raise CannotSign(refusal)
+    return value
 
 
-def _grant(claims: Claims, key: bytes, parts: Parts, path: str, query: str, address: str | None) -> str:
-    if not isinstance(key, bytes) or len(key) < KEY_BYTES:
-        raise CannotSign(f"the key must be bytes, {KEY_BYTES} at the least")
-    network = network_of(address) or ""
-    return f"{claims.text()}.{claims.sign(key, parts.scheme, parts.host, parts.port, path, query, network)}"
+def _seconds(now: Any) -> float:
+    if now is None:
+        return time.time()
+    if not isinstance(now, int | float) or not math.isfinite(now):
+        raise CannotSign("now must be unix seconds")
+    return now
+
+
+def _grant(claims: Claims, key: bytes | str, parts: Parts, path: str, query: str, network: str) -> str:
+    secret = _bytes_of(key)
+    check_key(secret)
+    text = claims.text()
+    return f"{text}.{sign(secret, text, parts.scheme, parts.host, parts.port, path, query, network)}"
+
+
+def _bytes_of(key: Any) -> Any:
+    if not isinstance(key, str):
+        return key
+    try:
+        return unb64url(key)
+    except ValueError:
+        raise CannotSign("a key that is text must be unpadded base64url") from None
+
+
+def _short_enough(url: str) -> str:
+    if len(url) > MAX_URL:
+        raise CannotSign(f"the signed URL would be longer than {MAX_URL:,} characters, and refused everywhere")
+    return url
 
 
 # ---- verifying
 
 
-def _bound(claims: Claims, path: str, query: str) -> tuple[str, str]:
-    """The path and query that the signature must be over."""
-    if not claims.prefix_length:
-        return path, canonical_query(query)
-    prefix = path[: claims.prefix_length]
-    if len(prefix) != claims.prefix_length or not prefix.endswith("/"):
-        raise BadSignature("the path is not below the signed prefix")
-    return prefix, ""
-
-
 def _prove(
     claims: Claims,
+    signed: str,
     signature: str,
     keys: Mapping[str, bytes],
     parts: Parts,
@@ -268,13 +292,28 @@ def _prove(
     query: str,
     address: str | None,
 ) -> None:
+    """That the text was signed with the key it names, for this URL and address. Raises UnknownKey or BadSignature."""
     key = keys.get(claims.kid)
-    if key is None or len(key) < KEY_BYTES:
+    if not isinstance(key, bytes) or len(key) < KEY_BYTES:
         raise UnknownKey("the key id is not in force")
-    network = (network_of(address) or "unknown") if claims.address_bound else ""
-    expected = claims.sign(key, parts.scheme, parts.host, parts.port, path, query, network)
+    if claims.prefix_length:
+        path = _beginning(path, claims.prefix_length)
+    network = ""
+    if claims.address_bound:
+        found = network_of(address)
+        if found is None:
+            raise BadSignature("it is bound to an address, and the visitor's is not known")
+        network = found
+    expected = sign(key, signed, parts.scheme, parts.host, parts.port, path, query, network)
     if not hmac.compare_digest(expected, signature):
         raise BadSignature("the signature does not fit")
+
+
+def _beginning(path: str, length: int) -> str:
+    prefix = path[:length]
+    if len(prefix) != length or prefix[-1] != "/":
+        raise BadSignature("the path is not below the signed prefix")
+    return prefix
 
 
 def _judge(claims: Claims, method: str, generation: int, now: float, leeway_s: float, spend: Spend | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from atlas_session.tokens import hash_token
 from pulumi_atlas.models import ComputeSpec
 from pulumi_atlas.providers.mock import World
 
@@ -70,6 +71,26 @@ def test_what_follows_the_command_belongs_to_it(atlas: Atlas, world: World) -> N
     assert atlas("compute", "spawn", "--", "sh", "-c", "echo --yes").code == 0
     commands = [pod.spec.command for pod in world.pods.values() if pod.spec]
     assert commands == [("python", "-m", "http.server", "--json"), ("sh", "-c", "echo --yes")]
+
+
+def test_spawn_with_auth_prints_the_token_once(atlas: Atlas, world: World) -> None:
+    made = atlas("compute", "spawn", "--json", "--auth", "signed_url", "--", "sleep", "9").json
+    token = made["auth"]["token"]
+    assert made["auth"]["header"] == {"Authorization": f"Bearer {token}"}
+    assert made["auth"]["signing_key"] and set(made["spec"]["env"].values()) == {"***"}
+    spec = world.pods[made["id"]].spec
+    assert spec is not None and spec.env["ATLAS_TOKEN_HASHES"] == hash_token(token)
+    again = atlas("compute", "get", made["id"], "--json", "--show-secrets")
+    assert token not in again.out and again.json["auth"] is None
+    shown = atlas("compute", "spawn", "--auth", "bearer", "--", "sleep", "9").out
+    assert len([line for line in shown.splitlines() if line.startswith("token ")]) == 1
+    assert "signing key" not in shown
+
+
+def test_a_wrong_kind_of_auth_is_refused(atlas: Atlas, world: World) -> None:
+    done = atlas("compute", "spawn", "--auth", "basic", "--", "sleep", "9")
+    assert done.code != 0 and "auth: is none of the possible values" in done.err
+    assert not world.pods
 
 
 def test_spawn_leaves_no_intent(atlas: Atlas, world: World, tmp_path: Path) -> None:

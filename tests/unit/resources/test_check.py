@@ -34,6 +34,16 @@ BAD_PODS = {
     "name": ({"name": "-bad-"}, ["name: has a form that is not allowed", "letters"]),
     "nested option": ({"timeouts": {"create": 3.0}}, ["timeouts.create: is not an option", "create_s"]),
     "ready port": ({"ports": ["80"], "ready": {"port": 81.0}}, ["ready.port: is not one of the pod's ports"]),
+    "kind of access": ({"auth": "basic"}, ["auth:", "'bearer', 'signed_url' or 'preshared'"]),
+    "generation": (
+        {"auth": "bearer", "auth_generation": -1.0},
+        ["auth_generation: must be greater than or equal to 0"],
+    ),
+    "generated name": (
+        {"auth": "bearer", "env": {"ATLAS_TOKEN_HASHES": "x", "ATLAS_GUARD_KEY": "y", "ATLAS_ORIGINS": "*"}},
+        ["env.ATLAS_TOKEN_HASHES: is generated because of auth=", "env.ATLAS_GUARD_KEY: is", "leave it out"],
+    ),
+    "environment as an option": ({"provider_options": {"env": {}}}, ["provider_options.env: would replace", "env=…"]),
     "status": ({"desired_status": "paused"}, ["desired_status:", "'running' or 'stopped'"]),
 }
 

@@ -73,6 +73,46 @@ def test_a_programs_resources_are_made_on_the_mock_cloud(
     assert [one.name for one in made.of_type("Pod")] == ["trainer"]
 
 
+def test_what_is_issued_for_a_pod_is_secret_in_a_program(
+    atlas_program: Callable[..., Any], atlas_mock_world: World
+) -> None:
+    import pulumi
+
+    import pulumi_atlas as atlas
+
+    def program() -> None:
+        pod = atlas.Pod("trainer", provider="mock", image="busybox", auth="signed_url", env={"RUN": "7"})
+        api = atlas.Endpoint("infer", provider="mock", handler="app:run")
+        bare = atlas.Pod("bare", provider="mock", image="busybox")
+        seen = atlas.Pod.get("seen", pod.id, provider="mock")
+        pulumi.export("token", pod.token)
+        pulumi.export("key", pod.signing_key)
+        pulumi.export("kid", pod.signing_kid)
+        pulumi.export("header", pod.token.apply(lambda token: f"Bearer {token}"))
+        pulumi.export("none", bare.token)
+        pulumi.export("read", seen.token)
+        pulumi.export("api_key", api.api_key)
+
+    made = atlas_program(program)
+    outputs = made["trainer"].outputs
+    assert made.secrets >= {"token", "key", "header"} and "kid" not in made.secrets
+    assert made.outputs["token"] == outputs["token"] and made.outputs["kid"] == outputs["signing_kid"]
+    assert made.outputs["header"] == f"Bearer {outputs['token']}"
+    assert made.outputs.get("none") is None and made.outputs.get("read") is None
+    assert made["trainer"].inputs["env"] == outputs["env"] == {"RUN": "7"}
+    pod = atlas_mock_world.pods[made["trainer"].id]
+    assert pod.spec is not None and outputs["token"] not in pod.spec.env.values()
+
+
+def test_at_preview_nothing_is_issued(atlas_program: Callable[..., Any]) -> None:
+    import pulumi_atlas as atlas
+
+    def program() -> None:
+        atlas.Pod("trainer", provider="mock", image="busybox", auth="bearer")
+
+    assert "token" not in atlas_program(program, preview=True)["trainer"].outputs
+
+
 def test_a_project_folder_runs_with_its_configuration_and_modules(
     atlas_program: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -1,0 +1,55 @@
+"""What the application and every log may see: the request without its credential."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from atlas_session._canonical import RESERVED
+from atlas_session.guard._credentials import TOKEN_INSIDE, without_bearers
+
+__all__ = ["HEALTH_PATH", "HIDDEN_PATH", "STRIPPED", "readable_path", "stripped"]
+
+#: Stands for a path that may hold a credential.
+HIDDEN_PATH = f"/{RESERVED}"
+#: Answered by the guard itself, without a credential.
+HEALTH_PATH = f"/{RESERVED}/health"
+#: Headers that may hold one; proxies write the whole address into the last four.
+STRIPPED = frozenset(
+    {
+        "authorization",
+        "referer",
+        "sec-websocket-protocol",
+        "x-forwarded-uri",
+        "x-original-uri",
+        "x-original-url",
+        "x-rewrite-url",
+    }
+)
+
+_GRANT_INSIDE = re.compile(r"[up]1(?:\.[A-Za-z0-9_-]{1,32}){8}\.[A-Za-z0-9_-]{43}")
+
+
+def stripped(name: str, value: str) -> str | None:
+    """The value that the application may see of a header in `STRIPPED` (`name` in lower case); None for none of it."""
+    if name == "authorization":
+        return None if TOKEN_INSIDE.search(value) else value
+    if name == "sec-websocket-protocol":
+        return ",".join(without_bearers(value.split(","))).strip(" \t") or None
+    return None if _mentions_credential(value) else value
+
+
+def readable_path(path: str) -> str:
+    """The path for a log: as it is, unless it may hold a credential."""
+    return HIDDEN_PATH if path != HEALTH_PATH and _mentions_credential(path) else path
+
+
+def _mentions_credential(text: str) -> bool:
+    for _ in range(3):
+        lowered = text.lower()
+        if RESERVED in lowered or ("atlas_" in lowered and TOKEN_INSIDE.search(text)) or _GRANT_INSIDE.search(text):
+            return True
+        if "%" not in text:
+            return False
+        text = unquote(text)
+    return "%" in text  # encoded over and over: nobody needs to read it
