@@ -219,6 +219,8 @@ def _notes(kind: KindName, thing: Any, target: Target, arguments: Mapping[str, A
         yield 'it has failed, so it is declared as stopped; desired_status="running" starts it again'
     if kind == "endpoint" and thing.status in ("failed", "stopped"):
         yield "it does not serve; the next `pulumi up` starts it again"
+    if arguments.get("auth"):
+        yield "its token is not known here: the next `pulumi up` mints another, and what was handed out before is refused"
     place = arguments.get("working_dir")
     if place and not str(place).startswith(("/", "~")):
         yield f"its working_dir {place} counts from the project's folder from now on"

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pulumi_atlas.models import Auth, IssuedAccess
 from pulumi_atlas.models.issued import GENERATED_ENV
 
-__all__ = ["ISSUED", "auth_found", "issued_of", "outputs_of", "serves", "users_env"]
+__all__ = ["ISSUED", "auth_found", "auth_told_by", "issued_of", "outputs_of", "serves", "users_env"]
 
 #: Outputs of a pod that were issued for it: minted once, and known to nobody but us.
 ISSUED = ("token", "signing_key", "signing_kid")
@@ -55,6 +55,20 @@ def auth_found(shown: Mapping[str, str], stored: Mapping[str, Any]) -> str | Non
     if scheme is None:
         return f"unknown{_CHANGED}" if found else None
     return scheme if issued is not None and found == issued.environment() else scheme + _CHANGED
+
+
+def auth_told_by(env: Mapping[str, str]) -> dict[str, Any]:
+    """The arguments of a guarded pod that its environment alone tells: `auth`, and `auth_generation` unless it is 0.
+
+    Nothing for a pod that is not guarded; one that a user gave a key of ExAtlas's name is not guarded by that.
+    """
+    if "ATLAS_TOKEN_HASHES" not in env:
+        return {}
+    auth: Auth = "signed_url" if "ATLAS_URL_KEYS" in env else "bearer"
+    if "ATLAS_PRESHARED_KEY" in env:
+        auth = "preshared"
+    generation = env.get("ATLAS_GENERATION", "0")
+    return {"auth": auth} | ({"auth_generation": int(generation)} if generation.isdecimal() and int(generation) else {})
 
 
 def _generated(shown: Mapping[str, str], stored: Mapping[str, Any]) -> dict[str, str]:

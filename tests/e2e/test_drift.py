@@ -125,6 +125,25 @@ def test_each_property_changed_behind_its_back_is_named_and_nothing_else(mocked:
     assert project.export() == before, "looking changes nothing"
 
 
+def test_what_verifies_visitors_changed_behind_its_back_is_named_and_never_shown(mocked: tuple[Project, World]) -> None:
+    project, world = mocked
+    project.program('pod = atlas.Pod("web", image="x:1", auth="signed_url", env={"A": "1"})\n')
+    project.up().ok()
+    assert look(project).items == ()
+    row = project.resources()["web"]
+    env = world.pods[row["id"]].spec.env
+    edit(world, "pods", row["id"], "env", {**env, "ATLAS_TOKEN_HASHES": "0" * 64})
+    found = look(project)
+    [item] = found.items
+    assert (item.status, {change.property for change in item.changes}) == ("changed", {"auth"})
+    shown = json.dumps(found.as_json())
+    for value in env.values():
+        assert len(value) < 6 or value not in shown
+    project.pulumi("up", "--refresh", "--yes", "--skip-preview").ok()
+    assert world.pods[row["id"]].spec.env == env, "the token that was handed out stays good"
+    assert look(project).items == ()
+
+
 def test_on_local_each_property_is_named_too(project: Project) -> None:
     project.program("""
         data = atlas.Volume("data", provider="local", size_gb=1)

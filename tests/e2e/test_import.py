@@ -81,6 +81,24 @@ def test_a_pod_made_by_hand_with_its_secrets(started: Project) -> None:
     nowhere_in_clear(started, SECRET)
 
 
+def test_a_guarded_pod_gets_a_new_token_with_the_first_update(mocked: tuple[Project, World]) -> None:
+    project, _ = mocked
+    with cloud(project) as client:
+        pod = client.spawn_compute(name="web", image="i", env={"HF": SECRET}, auth="signed_url")
+    done = atlas(project, "import", "pod", pod.id).ok()
+    assert "mints another" in done.out + done.err
+    assert pod.auth is not None and pod.auth.signing_key
+    nowhere_in_clear(project, pod.auth.signing_key)
+    project.program(done.out + '\npulumi.export("token", web.token)\n')
+    assert "ATLAS_URL_KEYS" not in done.out
+    project.up().ok()
+    token = project.outputs(secrets=True)["token"]
+    assert token and token != pod.auth.token
+    project.up("--expect-no-changes").ok()
+    project.drift().ok()
+    nowhere_in_clear(project, token)
+
+
 def test_a_volume_and_the_pod_that_mounts_it(started: Project) -> None:
     volume = started.atlas.create_volume(name="data", size_gb=3)
     started.atlas.spawn_compute(name="data", command=["sleep", "600"], volumes={"/data": volume.id})

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pulumi_atlas.client.issue import issue
 from pulumi_atlas.models import (
     Compute,
     ComputeSpec,
@@ -33,6 +34,29 @@ def test_only_what_is_no_default_is_said_and_the_name_is_the_resources() -> None
             spec=EndpointSpec(name="x", image="i", workers=Workers(max=4)),
         )
     ) == {"image": "i", "workers": {"max": 4}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("auth", "generation", "told"),
+    [
+        ("bearer", 0, {"auth": "bearer"}),
+        ("signed_url", 3, {"auth": "signed_url", "auth_generation": 3}),
+        ("preshared", 0, {"auth": "preshared"}),
+    ],
+)
+def test_a_guarded_pod_is_declared_so_and_its_generated_environment_is_not(
+    auth: Any, generation: int, told: dict[str, Any]
+) -> None:
+    generated = issue(auth, generation=generation).environment()
+    for own in ({}, {"A": "1"}):
+        spec = ComputeSpec(name="web", command=("serve",), env={**own, **generated})
+        expected = {"command": ["serve"], **told, **({"env": own} if own else {})}
+        assert pod_arguments(pod(spec=spec)) == expected
+
+
+def test_a_key_of_the_users_own_guards_nothing() -> None:
+    spec = ComputeSpec(name="web", command=("serve",), env={"ATLAS_PRESHARED_KEY": "mine"})
+    assert pod_arguments(pod(spec=spec)) == {"command": ["serve"], "env": {"ATLAS_PRESHARED_KEY": "mine"}}
 
 
 @pytest.mark.parametrize(
