@@ -15,7 +15,8 @@ __all__ = ["endpoint_arguments", "pod_arguments", "volume_arguments"]
 def pod_arguments(pod: Compute) -> dict[str, Any]:
     """What was asked for, without what is default anyway and without the name; `desired_status` as it is in truth.
 
-    What `auth` set in the environment is told by `auth`, and is in `env` no more. A failed pod counts as stopped: declared as running, it would be started again by the next update.
+    What `auth` set in the environment is told by `auth`, and is in `env` no more. A failed pod counts as stopped: declared
+    as running, it would be started again by the next update.
     """
     said = pod.spec.model_dump(mode="json", exclude_defaults=True, exclude={"name"}) if pod.spec else _seen(pod)
     said = _with_auth(said)
