@@ -44,8 +44,8 @@ bench: setup ## Measure the figures that the README claims, each against its cou
 	@$(PY) -m benchmarks $(ARGS)
 
 .PHONY: faults
-faults: setup ## The full fault campaigns: 50 rounds each (ARGS="--rounds 100" for more), and 50 looks at an untouched stack
-	@$(PY) -m tests.faults --rounds 50 $(ARGS)
+faults: setup ## The full fault campaigns: 50 rounds each, 100 of reconciliation (ARGS="--rounds N --only NAME" for others)
+	@$(PY) -m tests.faults $(ARGS)
 
 .PHONY: lock
 lock: ## Resolve requirements/dev.in and both pyproject.toml anew into requirements/dev.txt (needs uv)
