@@ -65,6 +65,8 @@ class Guard:
             await self._answer(verdict, facts, scope, receive, send)
             return
         admit(scope, verdict, facts)
+        if not facts.websocket:
+            self.gate.note("http", verdict)
         talk = Socket if facts.websocket else Exchange
         await talk(self.gate, verdict, facts, receive, send).run(self.app, scope)
 
