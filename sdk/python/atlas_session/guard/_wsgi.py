@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from atlas_session.guard._answers import adds_nothing, answer, application_headers
+from atlas_session.guard._contained import Contained
 from atlas_session.guard._decide import Admitted, Answered, Refused, Verdict
 from atlas_session.guard._environ import Environ, admit, facts_of, hide
 from atlas_session.guard._facts import Facts
@@ -38,9 +39,10 @@ class WsgiGuard:
         script_name: ``SCRIPT_NAME`` as the server gives it, such as ``/app``. A request with another one is refused:
             gunicorn takes it from a header of the visitor's, where its peer is on loopback.
 
-    Raises GuardConfigError when the settings verify nobody, or `script_name` is none. An answer that is under way ends at its next piece when its
-    token is revoked or the generation rises. Servers for development (wsgiref, Werkzeug's) log the request's first line
-    before any application sees it: signed URLs with it.
+    Raises GuardConfigError when the settings verify nobody, or `script_name` is none. An answer that is under way ends
+    at its next piece when its token is revoked or the generation rises. What the application raises for a signed URL is
+    logged here and answered with 500: servers log it with the URL. Servers for development (wsgiref, Werkzeug's) log the
+    request's first line before any application sees it: signed URLs with it.
     """
 
     def __init__(
@@ -96,7 +98,11 @@ class WsgiGuard:
         def begin(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             return start_response(status, application_headers(headers, admitted, facts, gate.settings), *exc_info)
 
-        answered = self.app(environ, start_response if plain else begin)
+        start = start_response if plain else begin
+        if admitted.is_signed or admitted.query != facts.query:  # a grant stands in the URL
+            answered = Contained(start, head=facts.method == "HEAD").call(self.app, environ)
+        else:
+            answered = self.app(environ, start)
         if not gate.can_change or isinstance(answered, list | tuple):
             return answered
         return _Stream(answered, gate, admitted)
