@@ -58,6 +58,7 @@ class Guard:
         if kind not in ("http", "websocket"):
             raise ValueError(f"the guard knows no connection of the type {kind!r}, and lets none in")
         self._reporter.ensure_started()
+        scope["headers"] = list(scope["headers"])  # servers that take trailers for headers add to theirs
         facts = facts_of(scope)
         verdict = self.gate.judge(facts)
         if not isinstance(verdict, Admitted):
