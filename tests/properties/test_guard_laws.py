@@ -95,7 +95,8 @@ def test_without_a_credential_nobody_comes_in(request: Facts) -> None:
     assert isinstance(verdict, Admitted | Refused | Answered)
     if isinstance(verdict, Admitted):
         assert verdict.how == "public"
-        assert verdict.path is None and canonical_path(_own_path(request)) == _own_path(request)
+        assert verdict.path == (None if _own_path(request) == request.path else _own_path(request))
+        assert canonical_path(_own_path(request)) == _own_path(request)
         assert _own_path(request) == "/healthz" or _own_path(request).startswith("/static/")
 
 
@@ -233,8 +234,10 @@ def test_no_request_makes_a_guard_raise(request: Facts, raw: bytes | None, denia
     asyncio.run(Guard(app, SETTINGS, clock=lambda: NOW)(scope, _nothing, _nowhere))
     given_ = {f"HTTP_{name.upper().replace('-', '_')}": ",".join(lines) for name, lines in request.headers.items()}
     for changes in ({}, {"PATH_INFO": path}, {"RAW_URI": request.path + path}, {"SCRIPT_NAME": path}):
-        environ = _environ(request.path, request.query, given_, REQUEST_METHOD=request.method, **changes)
-        WsgiGuard(wsgi, SETTINGS, clock=lambda: NOW)(environ, _start)
+        for script_name in ("", "/static", "/atlas-access"):
+            mounted = {} if "SCRIPT_NAME" in changes else {"SCRIPT_NAME": script_name}
+            environ = _environ(request.path, request.query, given_, REQUEST_METHOD=request.method, **changes, **mounted)
+            WsgiGuard(wsgi, SETTINGS, clock=lambda: NOW, script_name=script_name)(environ, _start)
     assert set(reached) <= {"public"}
 
 

@@ -58,6 +58,7 @@ class Guard:
         if kind not in ("http", "websocket"):
             raise ValueError(f"the guard knows no connection of the type {kind!r}, and lets none in")
         self._reporter.ensure_started()
+        scope["headers"] = list(scope["headers"])  # servers that take trailers for headers add to theirs
         facts = facts_of(scope)
         verdict = self.gate.judge(facts)
         if not isinstance(verdict, Admitted):
@@ -65,6 +66,8 @@ class Guard:
             await self._answer(verdict, facts, scope, receive, send)
             return
         admit(scope, verdict, facts)
+        if not facts.websocket:
+            self.gate.note("http", verdict)
         talk = Socket if facts.websocket else Exchange
         await talk(self.gate, verdict, facts, receive, send).run(self.app, scope)
 

@@ -9,6 +9,7 @@ a WebSocket from a page of another origin ──→ 403
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,10 @@ from atlas_session.urls import Spend, verify_path, verify_url
 
 __all__ = ["Admitted", "Answered", "How", "Refused", "Verdict", "decide", "still_holds"]
 
+# What an upstream could read as a way out of a folder, in a path of the canonical spelling: what is encoded twice, and
+# segments that are dots once it drops what stands behind a semicolon, and spaces.
+_WAY_OUT = re.compile(r"%25[0-9A-Fa-f]{2}|/(?:%20)*\.(?:\.|%20)*(?:[;/]|%3B|\Z)")
+
 #: ``bearer``: a token. ``signed_url`` and ``signed_path``: a grant. ``public``: nobody was asked for anything.
 How = Literal["bearer", "signed_url", "signed_path", "public"]
 
@@ -45,6 +50,11 @@ class Admitted(NamedTuple):
     @property
     def is_signed(self) -> bool:
         return self.grant is not None
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether this path, or this method, is all that is allowed: no header may lead to another."""
+        return self.how != "bearer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,8 @@ def decide(facts: Facts, settings: GuardSettings, verifier: Verifier, now: float
         path = _origin_form(facts, seen)
     except Malformed as error:
         return Refused(400, f"malformed: {error.detail}", address=facts.peer)
-    facts = facts if path == facts.path else facts._replace(path=path)
+    rewritten = path != facts.path
+    facts = facts._replace(path=path) if rewritten else facts
     if is_preflight(facts):
         return Answered("preflight", is_allowed(facts.only("origin"), settings.origins))
     if path == HEALTH_PATH and facts.method in ("GET", "HEAD") and not facts.websocket:
@@ -87,7 +98,10 @@ def decide(facts: Facts, settings: GuardSettings, verifier: Verifier, now: float
     except Several as error:
         challenge = _challenge(settings.realm, "invalid_request")
         return Refused(400, f"invalid_request: {error}", challenge, seen.address)
-    return _judge(facts, found, seen, settings, verifier, now, spend)
+    verdict = _judge(facts, found, seen, settings, verifier, now, spend)
+    if rewritten and isinstance(verdict, Admitted) and verdict.path is None:
+        return verdict._replace(path=path)  # servers differ in what they make of a whole URL
+    return verdict
 
 
 def still_holds(admitted: Admitted, verifier: Verifier) -> bool:
@@ -137,6 +151,8 @@ def _signed(
 ) -> Verdict:
     if verifier.revoked:
         return Refused(403, "revoked", address=seen.address)
+    if facts.path[:1] not in ("", "/"):  # it would go on with the port's digits
+        return Refused(403, "malformed: the path does not begin with a slash", address=seen.address)
     url = f"{_base(seen, settings.public)}{facts.path}" + (f"?{facts.query}" if facts.query else "")
     try:
         verify = partial(verify_url, spend=spend) if found.in_query else verify_path
@@ -153,6 +169,8 @@ def _signed(
         return Refused(403, f"{error.reason}: {error.detail}", address=seen.address)
     if is_reserved(grant.path):  # in capitals, for example
         return Refused(403, "reserved_path", address=seen.address)
+    if grant.prefix is not None and _WAY_OUT.search(grant.path) is not None:
+        return Refused(403, "malformed: what could lead out of the prefix", address=seen.address)
     how: How = "signed_url" if found.in_query else "signed_path"
     return Admitted(how, grant.path, grant.query, seen.address, grant=grant)
 
@@ -185,7 +203,7 @@ def _is_public(path: str, public: Sequence[str]) -> bool:
     if not public:
         return False
     try:
-        if canonical_path(path) != path:
+        if canonical_path(path) != path or _WAY_OUT.search(path) is not None:
             return False
     except Malformed:
         return False

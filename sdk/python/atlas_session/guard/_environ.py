@@ -64,7 +64,7 @@ def admit(environ: Environ, admitted: Admitted, facts: Facts) -> bool:
         environ["PATH_INFO"] = rest
     if admitted.path is not None or admitted.query != facts.query:
         _set_target(environ, admitted.path or facts.path, admitted.query)
-    _strip(environ)
+    _strip(environ, bound=admitted.is_bound)
     environ["atlas.access"] = {"how": admitted.how, "grant": admitted.grant, "address": admitted.address}
     return True
 
@@ -75,7 +75,7 @@ def hide(environ: Environ, facts: Facts) -> None:
     if path != facts.path:
         environ["SCRIPT_NAME"], environ["PATH_INFO"] = "", path
     _set_target(environ, path, "")
-    _strip(environ)
+    _strip(environ, bound=False)
 
 
 def _set_target(environ: Environ, path: str, query: str) -> None:
@@ -85,10 +85,10 @@ def _set_target(environ: Environ, path: str, query: str) -> None:
             environ[key] = f"{path}?{query}" if query else path
 
 
-def _strip(environ: Environ) -> None:
+def _strip(environ: Environ, *, bound: bool) -> None:
     for key, name in _STRIPPED.items():
         if key in environ:
-            value = stripped(name, environ[key])
+            value = stripped(name, environ[key], bound=bound)
             if value is None:
                 del environ[key]
             else:

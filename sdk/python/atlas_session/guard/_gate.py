@@ -66,13 +66,11 @@ class Gate:
         self._lock = threading.Lock()
 
     def judge(self, facts: Facts) -> Verdict:
-        """The verdict; a refusal is logged, and an admitted request is counted."""
+        """The verdict; a refusal is logged. Who lets the request in counts it (`note`)."""
         now = self._clock()
         verdict = decide(facts, self.settings, self.verifier, now, lambda nonce, until: self._spend(nonce, until, now))
         if isinstance(verdict, Refused):
             self.log_refusal(verdict, facts)
-        elif isinstance(verdict, Admitted) and not facts.websocket:
-            self.note("http", verdict)
         return verdict
 
     def log_refusal(self, verdict: Refused, facts: Facts) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from atlas_session.guard._activity import Burst
 from atlas_session.guard._gate import Gate, Reporter
-from atlas_session.guard._plan import LOOK_S, LinkPlan, retry_after_s
+from atlas_session.guard._plan import LOOK_S, Due, LinkPlan, retry_after_s
 from atlas_session.guard._transport import Answer, NoAnswer, Transport, http_transport
 from atlas_session.guard._verifier import parse_answer
 
@@ -70,19 +70,28 @@ class Link:
         self._batch: dict[str, Burst] = {}
         self._etag: str | None = None
         self._said_at: float | None = None
-        self._process: int | None = None
+        self._process: int | None = None  # in which the thread runs
+        self._owner: int | None = None  # whose the counts and connections are
+        self._not_started: str | None = None
         self._stopping = threading.Event()
 
     # ---- one step
 
     def step(self) -> float:
         """Does what is due, if anything is. Returns the seconds until something may be due."""
-        due = self._plan.due(self._monotonic(), waiting=self._is_waiting)
+        due = self._due()
+        if due is not None:
+            self._do(due)
+        return self._plan.wait_s(self._monotonic(), waiting=self._is_waiting)
+
+    def _due(self) -> Due | None:
+        return self._plan.due(self._monotonic(), waiting=self._is_waiting)
+
+    def _do(self, due: Due) -> None:
         if due == "poll":
             self._poll()
-        elif due == "report":
+        else:
             self._report()
-        return self._plan.wait_s(self._monotonic(), waiting=self._is_waiting)
 
     @property
     def _is_waiting(self) -> bool:
@@ -175,18 +184,32 @@ class Link:
 
     def ensure_started(self) -> None:
         """Starts the thread, once in each process: a forked worker has none of its parent's threads."""
-        if self._process == os.getpid():
+        process = os.getpid()
+        if self._process == process:
             return
         with _starting:
-            if self._process == os.getpid():
+            if self._process == process:
                 return
-            if self._process is not None:
+            if self._owner not in (None, process):
                 self._gate.forked()
                 self._batch = {}
+            self._owner = process
             self._plan = LinkPlan.begin(self._monotonic())
             self._stopping = threading.Event()
-            self._process = os.getpid()
-            threading.Thread(target=self._run, args=(self._stopping,), name="atlas-guard", daemon=True).start()
+            if self._start(self._stopping):
+                self._process = process
+
+    def _start(self, stopping: threading.Event) -> bool:
+        """Whether the thread started. Where there is no room for one, the next request tries again."""
+        try:
+            threading.Thread(target=self._run, args=(stopping,), name="atlas-guard", daemon=True).start()
+        except RuntimeError as error:
+            if str(error) != self._not_started:
+                self._not_started = str(error)
+                _log.error("the link to the companion did not start (%s); visitors are let in as before", error)
+            return False
+        self._not_started = None
+        return True
 
     def stop(self) -> None:
         """Ends the thread, which reports what is left first. Does not wait for it; a request would start it again."""
@@ -199,14 +222,24 @@ class Link:
         while not stopping.wait(wait_s):
             wait_s = self._safe_step()
         while self._is_waiting and self._plan.report_failures == 0:
-            self._report()
+            self._safely("report")
 
     def _safe_step(self) -> float:
+        due = self._due()
+        if due is not None and not self._safely(due):
+            return LOOK_S
+        return self._plan.wait_s(self._monotonic(), waiting=self._is_waiting)
+
+    def _safely(self, due: Due) -> bool:
+        """Whether it was done. A mistake counts as a failure: what is due next must not wait for it for ever."""
         try:
-            return self.step()
+            self._do(due)
         except Exception:  # noqa: BLE001 (the thread must not die: revocation depends on it)
             _log.exception("the guard's link to the companion made a mistake")
-            return LOOK_S
+            failed = self._plan.poll_failed if due == "poll" else self._plan.report_failed
+            self._plan = failed(self._monotonic(), self._draw())
+            return False
+        return True
 
 
 def _has_ended(answer: Answer) -> bool:

@@ -2,7 +2,8 @@
 
 Asked every `poll_s` seconds (at most 15), and 2, 4, 8 … at most 30 seconds after a failure, less up to half of it.
 With one poll lost, a revocation arrives within 15 s + the report that is under way (4 s) + the lost poll (4 s) + 2 s
-+ the next poll (4 s): 29 s.
++ the next poll (4 s): 29 s. Where the companion itself asks for patience (``Retry-After``), a poll waits for up to 15 s
+instead of those 2 s.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from atlas_session.guard._verifier import POLL_S
+from atlas_session.guard._verifier import MAX_POLL_S, POLL_S
 
 __all__ = ["REPORT_S", "Due", "LinkPlan", "retry_after_s"]
 
@@ -24,6 +25,7 @@ LOOK_S = 5.0
 
 _FIRST_BACK_OFF_S = 2.0
 _LONGEST_BACK_OFF_S = 30.0
+#: How long a report may be put off by the companion. Polls are put off for no longer than they are ever apart.
 _LONGEST_RETRY_AFTER_S = 300.0
 
 
@@ -36,6 +38,7 @@ class LinkPlan:
     poll_s: float = POLL_S
     poll_failures: int = 0
     report_failures: int = 0
+    poll_failed_at: float = float("-inf")
 
     @classmethod
     def begin(cls, now: float) -> LinkPlan:
@@ -55,8 +58,10 @@ class LinkPlan:
 
     @property
     def _report_from(self) -> float:
-        """After the first lost poll no report comes between: the next poll is due within two seconds."""
-        return max(self.report_at, self.poll_at) if self.poll_failures == 1 else self.report_at
+        """After the first lost poll no report comes between, where the next poll is due within two seconds."""
+        if self.poll_failures != 1:
+            return self.report_at
+        return max(self.report_at, min(self.poll_at, self.poll_failed_at + _FIRST_BACK_OFF_S))
 
     def polled(self, now: float, *, poll_s: float | None = None) -> LinkPlan:
         """After an answer. `poll_s`: how often to ask from now on, where it says so."""
@@ -65,8 +70,9 @@ class LinkPlan:
 
     def poll_failed(self, now: float, draw: float, *, retry_after_s: float | None = None) -> LinkPlan:
         """`draw`: a random number from 0 to 1."""
-        wait = _back_off(self.poll_failures, draw, retry_after_s)
-        return replace(self, poll_at=now + wait, poll_failures=self.poll_failures + 1)
+        patience = None if retry_after_s is None else min(retry_after_s, MAX_POLL_S)  # or nothing would be revoked
+        wait = _back_off(self.poll_failures, draw, patience)
+        return replace(self, poll_at=now + wait, poll_failures=self.poll_failures + 1, poll_failed_at=now)
 
     def reported(self, now: float, *, more: bool) -> LinkPlan:
         """`more`: another kind of activity of the same batch is still waiting."""

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 from atlas_session.guard._credentials import without_bearers
 from atlas_session.guard._decide import Admitted
 from atlas_session.guard._facts import LOOKED_AT, Facts
-from atlas_session.guard._stripping import STRIPPED, readable_path, stripped
+from atlas_session.guard._stripping import STRIPPED, readable_path, spellings, stripped
 
 __all__ = ["App", "Message", "Receive", "Scope", "Send", "admit", "bytes_of", "facts_of", "hide", "texts_of"]
 
@@ -20,7 +20,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _NAMES = {name.encode(): name for name in LOOKED_AT}
-_STRIPPED = {name.encode(): name for name in STRIPPED}
+_STRIPPED = {spelling.encode(): name for name in STRIPPED for spelling in spellings(name)}
 _PATH_SAFE = "/!$&'()*+,;=:@-._~"
 
 
@@ -64,13 +64,11 @@ def _protocols(scope: Scope, headers: dict[str, list[str]]) -> tuple[str, ...]:
 def admit(scope: Scope, admitted: Admitted, facts: Facts) -> None:
     """Shows the application path and query without the grant, and how the visitor came in."""
     if admitted.path is not None:
-        raw = admitted.path.encode("ascii")
-        if raw != scope.get("raw_path"):
-            scope["path"] = unquote(admitted.path)
-            scope["raw_path"] = raw
+        scope["path"] = unquote(admitted.path)
+        scope["raw_path"] = admitted.path.encode("ascii")
     if admitted.query != facts.query:
         scope["query_string"] = admitted.query.encode("latin-1")
-    _strip(scope)
+    _strip(scope, bound=admitted.is_bound)
     scope["atlas"] = {"how": admitted.how, "grant": admitted.grant, "address": admitted.address}
 
 
@@ -81,15 +79,15 @@ def hide(scope: Scope, facts: Facts) -> None:
         scope["path"] = path
         scope["raw_path"] = path.encode("latin-1")
     scope["query_string"] = b""
-    _strip(scope)
+    _strip(scope, bound=False)
 
 
-def _strip(scope: Scope) -> None:
+def _strip(scope: Scope, *, bound: bool) -> None:
     kept, changed = [], False
     for pair in scope["headers"]:
         known = _STRIPPED.get(pair[0].lower())
         if known is not None:
-            text = stripped(known, pair[1].decode("latin-1"))
+            text = stripped(known, pair[1].decode("latin-1"), bound=bound)
             value = None if text is None else text.encode("latin-1")
             changed |= value != pair[1]
             if value is None:

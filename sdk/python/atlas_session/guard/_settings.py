@@ -49,7 +49,7 @@ class GuardSettings:
         public_url: Scheme, host and port that visitors use, such as ``https://x.example``. None: taken from the request.
         origins: Of web pages that may use the pod, such as ``https://app.example``; ``*`` for all.
         trusted_proxies: Networks whose ``X-Forwarded-…`` headers are believed.
-        public_paths: Paths that need no credential; one that ends with ``/`` covers all below it.
+        public_paths: Paths that need no credential; one that ends with ``/`` covers all below it. ``/`` is refused.
         realm: Stands in ``WWW-Authenticate``.
         leeway_s: How far the signer's clock may differ, 0 to 60 seconds.
         sources: What counts as activity.
@@ -204,6 +204,8 @@ def _public_path(text: str) -> str:
         raise ValueError("write it in its canonical spelling: nothing encoded that need not be")
     if text.lower() == f"/{RESERVED}" or text.lower().startswith(f"/{RESERVED}/"):
         raise ValueError(f"what begins with /{RESERVED} is the guard's own")
+    if text == "/":
+        raise ValueError("this would open everything to everybody; name the paths, or put no guard before the program")
     return text
 
 

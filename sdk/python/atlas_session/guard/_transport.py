@@ -16,8 +16,8 @@ __all__ = ["MAX_ANSWER", "REQUEST_S", "Answer", "NoAnswer", "Transport", "http_t
 
 #: How long one request may take in all, seconds.
 REQUEST_S = 4.0
-#: The longest answer that is read, bytes.
-MAX_ANSWER = 64 * 1024
+#: The longest answer that is read, bytes: the most that SPECIFICATION.md allows in section 9.
+MAX_ANSWER = 1024 * 1024
 
 
 class Answer(NamedTuple):

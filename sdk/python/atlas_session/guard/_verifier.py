@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any
 from atlas_session._frame import KEY_BYTES, unb64url
 from atlas_session.tokens import hash_token, is_token
 
-__all__ = ["POLL_S", "Verifier", "parse_answer", "url_key"]
+__all__ = ["MAX_POLL_S", "POLL_S", "Verifier", "parse_answer", "url_key"]
 
 #: How often the companion is asked, seconds, where it does not say; and the most it may say: beyond this, what was
 #: revoked would not be shut out within 30 seconds.
@@ -87,6 +86,6 @@ def parse_answer(body: bytes) -> tuple[Verifier, float]:
 
 
 def _poll_s(given: Any) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float) or math.isnan(given):
-        return POLL_S
+    if isinstance(given, bool) or not isinstance(given, int | float) or given != given:
+        return POLL_S  # also where it is not a number; math.isnan would raise where it is too large for a float
     return float(min(max(given, MIN_POLL_S), MAX_POLL_S))

@@ -58,6 +58,11 @@ def _told(path: str, received: int) -> bytes:
 
 def _wsgi(environ: Any, start_response: Any) -> Any:
     headers = [("Content-Type", "text/plain")]
+    if environ["PATH_INFO"] == "/fails":
+        raise LookupError("the program's own")
+    if environ["PATH_INFO"] == "/fails/late":
+        start_response("200 OK", headers)
+        return _failing()
     if environ["PATH_INFO"] == "/download":
         start_response("200 OK", headers)
         return _pieces()
@@ -67,6 +72,11 @@ def _wsgi(environ: Any, start_response: Any) -> Any:
     body = _told(environ["PATH_INFO"], total)
     start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
     return [body]
+
+
+def _failing() -> Any:
+    yield b"a piece"
+    raise LookupError("the program's own")
 
 
 def _pieces() -> Any:

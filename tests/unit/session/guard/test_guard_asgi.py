@@ -95,6 +95,56 @@ def test_headers_that_repeat_the_address_are_taken_away(name: str) -> None:
         assert (name.encode() in names(app.scopes.pop())) == stays, value
 
 
+ELSEWHERE = [
+    "x-original-url",
+    "X-Rewrite-URL",
+    "x-original-uri",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-script-name",
+    "x-forwarded-prefix",
+    "x-forwarded-uri",
+    "x_original_url",
+    "X-HTTP_Method-Override",
+]
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_headers_that_lead_elsewhere_count_only_for_who_may_go_anywhere(name: str) -> None:
+    app = Echo()
+    guard = guarded(app, settings(public_paths=("/static/",)))
+    for request, stays in (
+        (facts(f"http://{HOST}/static/a", {name: "/admin"}), False),
+        (facts(signed(URL), {name: "/admin"}), False),
+        (facts(signed_path(URL), {name: ["/a", "/b"]}), False),
+        (facts(URL, {**bearer(), name: "/admin"}), True),
+    ):
+        assert ask(guard, request).status == 200
+        assert (name.encode() in names(app.scopes.pop())) == stays
+    ask(guard, facts(signed(WS), {name: "/admin"}))
+    assert name.encode() not in names(app.scopes.pop())
+
+
+def test_a_header_that_becomes_a_proxy_setting_is_taken_away() -> None:
+    app = Echo()
+    ask(guarded(app), facts(URL, {**bearer(), "Proxy": "http://evil.example"}))
+    ask(guarded(app), facts(signed(URL), {"proxy": "http://evil.example"}))
+    assert [names(scope) for scope in app.scopes] == [{b"host"}] * 2
+
+
+@pytest.mark.parametrize("raw", [b"/static/a", b"http://pod.example/static/a", None])
+def test_the_application_sees_the_path_that_was_judged(raw: bytes | None) -> None:
+    """Servers differ in what they make of a request that names the whole URL."""
+    app = Echo()
+    guard = guarded(app, settings(public_paths=("/static/",)))
+    whole = f"http://{HOST}/static/a"
+    for headers in ({}, bearer()):
+        assert ask(guard, facts(whole, headers), path=whole, raw_path=raw).status == 200
+        seen = app.scopes.pop()
+        assert (seen["path"], seen["raw_path"]) == ("/static/a", b"/static/a")
+
+
 def test_a_public_path_shows_no_credential() -> None:
     app = Echo()
     guard = guarded(app, settings(public_paths=("/static/",)))

@@ -324,6 +324,43 @@ def test_a_prefix_covers_what_is_below_it_and_not_its_neighbours() -> None:
     refused(judged(facts(f"http://{HOST}/database?{grant}")), 403, "bad_signature")
 
 
+TWICE = [
+    "%252e%252e%252fadmin",
+    "x/%25%32%65",
+    "..%3B/admin",
+    "..%20/admin",
+    "...%20;x/admin",
+    "%20../admin",
+    ".../a",
+    "a/..%3b",
+    "a/.%20",
+]
+
+
+@pytest.mark.parametrize("rest", TWICE)
+def test_what_an_upstream_could_read_as_a_way_out_of_the_prefix_is_refused(rest: str) -> None:
+    """It decodes twice, or drops what stands behind a semicolon, or spaces at the end of a segment."""
+    grant = signed(f"http://{HOST}/data/", prefix=True).partition("?")[2]
+    refused(judged(facts(f"http://{HOST}/data/{rest}?{grant}")), 403, "malformed")
+    refused(judged(facts(IN_PATH.replace("file.bin", rest))), 403, "malformed")
+    assert isinstance(judged(facts(f"http://{HOST}/static/{rest}"), PUBLIC), Refused)
+
+
+@pytest.mark.parametrize(
+    "rest", ["..a", "a..", ".well-known/x", "a.b/c.d", "100%25", "50%25-off", "a%20b", "x;..", "a/..b/.c", "%20a"]
+)
+def test_what_leads_nowhere_else_is_not(rest: str) -> None:
+    grant = signed(f"http://{HOST}/data/", prefix=True).partition("?")[2]
+    assert admitted(judged(facts(f"http://{HOST}/data/{rest}?{grant}"))).path == f"/data/{rest}"
+    assert admitted(judged(facts(IN_PATH.replace("file.bin", rest)))).path == f"/data/{rest}"
+    admitted(judged(facts(f"http://{HOST}/static/{rest}"), PUBLIC))
+
+
+def test_what_was_signed_as_it_is_comes_in_as_it_is() -> None:
+    for path in ("/a%2525", "/..%20/x", "/..%3B/x"):
+        assert admitted(judged(facts(signed(f"http://{HOST}{path}")))).path == path
+
+
 # ---- the path form, and what else is below /atlas-access
 
 
@@ -445,6 +482,18 @@ def test_a_request_may_name_the_whole_url_of_its_host() -> None:
     assert admitted(judged(facts(URL, path=IN_PATH))).path == "/data/file.bin"
     for other in ("http://evil.example/data", f"http://{HOST}:81/x", f"ftp://{HOST}/x", f"http://{HOST}@evil.example/"):
         refused(judged(facts(URL, bearer(), path=other)), 400, "malformed")
+
+
+def test_the_path_that_was_judged_is_what_goes_on() -> None:
+    for path, headers in (("/healthz", {}), ("/data", bearer())):
+        assert admitted(judged(facts(URL, headers, path=path), PUBLIC)).path is None
+        assert admitted(judged(facts(URL, headers, path=f"http://{HOST}{path}"), PUBLIC)).path == path
+
+
+def test_a_path_without_a_slash_is_not_glued_to_the_port() -> None:
+    other = signed(f"http://{HOST}:8000/s").partition("?")[2]
+    refused(judged(facts(URL, path="00/s", query=other), settings(public_url=f"http://{HOST}")), 403, "malformed")
+    refused(judged(facts(f"http://{HOST}:80/", path="00/s", query=other)), 403, "malformed")
 
 
 # ---- revocation

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from atlas_session.guard._decide import Admitted
 from atlas_session.guard._gate import Gate
 from atlas_session.guard._link import Link, Silent, reporter_for
 from atlas_session.guard._transport import Answer, NoAnswer
@@ -24,6 +25,7 @@ from tests.unit.session.guard._kit import (
 )
 
 LOG = "atlas_session.guard"
+_PUBLIC = Admitted("public", None, "", None)
 
 
 class World:
@@ -175,20 +177,30 @@ def test_failures_are_said_once_a_minute_and_name_no_key() -> None:
 
 def test_patience_is_kept_when_it_is_asked_for() -> None:
     world = World()
-    world.answers = [bad(503, retry_after="100"), good(generation=1)]
+    world.answers = [bad(503, retry_after="12"), good(generation=1)]
     world.step()
-    world.step(99.0)
+    world.step(11.0)
     assert len(world.requests) == 1
     world.step(1.0)
     assert world.gate.verifier.generation == 1
+
+
+def test_one_busy_moment_does_not_keep_revocation_and_reports_for_minutes() -> None:
+    world = World()
+    world.answers = [bad(503, retry_after="300"), good(revoked=True)]
+    world.step()
+    world.gate.activity.note("http", world.now)
+    world.step(2.0)
+    assert [source["source"] for source in world.touches] == ["http"]
+    world.answers = [good(revoked=True)]
+    world.step(13.0)
+    assert world.gate.verifier.revoked
 
 
 @pytest.mark.parametrize("answer", [good(revoked=True), bad(410)])
 def test_revoked_or_gone_means_nobody(answer: Answer) -> None:
     world = World()
     ended: list[str] = []
-    from atlas_session.guard._decide import Admitted
-
     for how, details in (("bearer", {"token_hash": TOKEN.hash}), ("public", {})):
         world.gate.connect(Admitted(how, None, "", None, **details), lambda how=how: ended.append(how))  # type: ignore[arg-type, misc]
     world.answers = [good('"v1"'), answer]
@@ -303,6 +315,114 @@ def test_a_mistake_does_not_end_the_thread() -> None:
     with Lines(LOG) as lines:
         assert world.link._safe_step() == 5.0
     assert lines.texts == ["the guard's link to the companion made a mistake"]
+
+
+def test_a_mistake_in_a_poll_does_not_keep_reports() -> None:
+    world = World()
+    real = world.request
+
+    def broken(method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        answer = real(method, path, headers, body)
+        if method == "GET":
+            raise ZeroDivisionError
+        return answer
+
+    world.link._request = broken
+    world.gate.activity.note("http", world.now)
+    with Lines(LOG):
+        for _ in range(5):
+            world.link._safe_step()
+            world.now += 2.0
+    assert [method for method, *_ in world.requests].count("GET") == 3  # after 0, 2 and 6 seconds
+    assert len(world.touches) == 1
+
+
+def test_a_mistake_in_a_report_does_not_keep_polls_and_loses_nothing() -> None:
+    world = World()
+    real = world.request
+
+    def broken(method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        answer = real(method, path, headers, body)
+        if method == "POST":
+            raise ZeroDivisionError
+        return answer
+
+    world.link._request = broken
+    world.gate.activity.note("http", world.now)
+    with Lines(LOG):
+        for _ in range(11):
+            world.link._safe_step()
+            world.now += 1.0
+        assert [method for method, *_ in world.requests] == ["GET", "POST", "POST", "POST", "GET"]
+        world.link._request = real
+        world.now += 40.0
+        for _ in range(2):
+            world.link._safe_step()
+    assert world.touches[-1]["count"] == 1 and not world.link._is_waiting
+
+
+def test_a_mistake_at_the_end_ends_quietly() -> None:
+    world = World()
+    world.step()
+    world.gate.activity.note("http", 1000.0)
+
+    def broken(*_: Any) -> Answer:
+        raise ZeroDivisionError
+
+    world.link._request = broken
+    world.link.stop()
+    with Lines(LOG) as lines:
+        world.link._run(world.link._stopping)
+    assert lines.texts == ["the guard's link to the companion made a mistake"]
+
+
+def test_a_thread_that_does_not_start_refuses_nobody_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Any] = []
+    ended: list[int] = []
+
+    def start(thread: Any) -> None:
+        if len(started) < 2:
+            started.append(None)
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+
+    monkeypatch.setattr("threading.Thread.start", start)
+    world = World()
+    with Lines(LOG) as lines:
+        world.link.ensure_started()
+        world.gate.activity.note("http", 1.0)
+        world.gate.connect(_PUBLIC, lambda: ended.append(1))
+        world.link.ensure_started()
+        world.link.ensure_started()
+        world.link.ensure_started()
+    assert len(started) == 3 and world.gate.activity.is_waiting
+    assert lines.texts == [
+        "the link to the companion did not start (can't start new thread); visitors are let in as before"
+    ]
+    world.gate.replace(replace(world.gate.verifier, revoked=True))
+    assert ended == [1]
+
+
+def test_a_forked_worker_whose_thread_does_not_start_at_once_begins_anew_only_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[Any] = []
+    monkeypatch.setattr("threading.Thread.start", lambda thread: started.append(thread))
+    world = World()
+    world.link.ensure_started()
+    world.gate.activity.note("http", 1.0)
+
+    def failing(thread: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    monkeypatch.setattr("threading.Thread.start", failing)
+    world.link.ensure_started()
+    assert not world.gate.activity.is_waiting
+    world.gate.activity.note("http", 1.0)  # the worker's own
+    monkeypatch.setattr("threading.Thread.start", lambda thread: started.append(thread))
+    world.link.ensure_started()
+    assert len(started) == 2 and world.gate.activity.is_waiting
 
 
 def test_what_is_left_is_reported_at_the_end() -> None:

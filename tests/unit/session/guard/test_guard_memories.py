@@ -107,10 +107,19 @@ def test_failures_back_off(draw: float) -> None:
     assert plan.report_at == 2.0 and plan.report_failures == 1
 
 
-@pytest.mark.parametrize(("asked", "wait"), [(None, 2.0), (0.0, 2.0), (1.0, 2.0), (120.0, 120.0), (1e9, 300.0)])
+@pytest.mark.parametrize(
+    ("asked", "wait"), [(None, 2.0), (0.0, 2.0), (1.0, 2.0), (12.0, 12.0), (120.0, 120.0), (1e9, 300.0)]
+)
 def test_the_companion_may_ask_for_patience(asked: float | None, wait: float) -> None:
-    assert LinkPlan.begin(0.0).poll_failed(0.0, 1.0, retry_after_s=asked).poll_at == wait
     assert LinkPlan.begin(0.0).report_failed(0.0, 1.0, retry_after_s=asked).report_at == wait
+    assert LinkPlan.begin(0.0).poll_failed(0.0, 1.0, retry_after_s=asked).poll_at == min(wait, MAX_POLL_S)
+
+
+def test_patience_with_polls_does_not_keep_reports() -> None:
+    plan = LinkPlan.begin(0.0).poll_failed(10.0, 1.0, retry_after_s=15.0)
+    assert plan.due(11.9, waiting=True) is None and plan.wait_s(11.0, waiting=True) == 1.0
+    assert plan.due(12.0, waiting=True) == "report"
+    assert plan.due(25.0, waiting=True) == "poll"
 
 
 @pytest.mark.parametrize(
@@ -184,7 +193,7 @@ def test_an_answer_is_a_verifier() -> None:
 @pytest.mark.parametrize(
     ("poll_s", "every"),
     [(3, 3.0), (2.5, 2.5), (0, 1.0), (-5, 1.0), (60, 15.0), (None, 10.0), ("5", 10.0), (True, 10.0), (math.nan, 10.0),
-     (math.inf, 15.0), ([], 10.0)],
+     (math.inf, 15.0), pytest.param(10**400, 15.0, id="huge"), pytest.param(-(10**400), 1.0, id="-huge"), ([], 10.0)],
 )  # fmt: skip
 def test_how_often_to_ask_is_bounded(poll_s: Any, every: float) -> None:
     assert parse_answer(json.dumps(answer_of(settings(), poll_s=poll_s)).encode())[1] == every

@@ -55,7 +55,7 @@ def test_one_thing_that_verifies_is_enough(environ: dict[str, str]) -> None:
     assert (got.generation, got.origins, got.trusted_proxies, got.public_url) == (0, frozenset(), (), None)
 
 
-@pytest.mark.parametrize("environ", [{}, {"ATLAS_TOKEN_HASHES": " "}, {"ATLAS_PUBLIC_PATHS": "/"}])
+@pytest.mark.parametrize("environ", [{}, {"ATLAS_TOKEN_HASHES": " "}, {"ATLAS_PUBLIC_PATHS": "/open"}])
 def test_nothing_that_verifies_is_refused(environ: dict[str, str]) -> None:
     (problem,) = problems(environ)
     assert problem.startswith("ATLAS_TOKEN_HASHES, ATLAS_URL_KEYS: nothing here verifies anybody")
@@ -96,6 +96,7 @@ WRONG = [
     ("ATLAS_PUBLIC_PATHS", "healthz"),
     ("ATLAS_PUBLIC_PATHS", "/a/../b"),
     ("ATLAS_PUBLIC_PATHS", "/%61"),
+    ("ATLAS_PUBLIC_PATHS", "/"),
     ("ATLAS_PUBLIC_PATHS", "/atlas-access/"),
     ("ATLAS_ACTIVITY", "gpu"),
     ("ATLAS_SESSION_ID", "s/1"),
@@ -167,6 +168,7 @@ def test_nothing_secret_in_its_text() -> None:
         {"realm": "a\nb"},
         {"origins": frozenset({"https://App.example"})},
         {"public_paths": ("/a//b",)},
+        {"public_paths": ("/",)},
         {"sources": frozenset({"x"})},
         {"public_url": "https://x.example/"},
     ],

@@ -81,6 +81,7 @@ def test_an_answer_that_is_none_or_never_ends(answer: bytes, options: dict[str, 
 
 
 def test_the_longest_answer() -> None:
+    assert MAX_ANSWER == 1024 * 1024  # SPECIFICATION.md, section 9
     with answering(ok(b"x" * MAX_ANSWER)) as (url, _):
         assert len(http_transport(url)("GET", "/", {}, None).body) == MAX_ANSWER
 

@@ -11,7 +11,7 @@ from wsgiref.validate import validator
 
 import pytest
 
-from atlas_session.guard import WsgiGuard
+from atlas_session.guard import GuardConfigError, WsgiGuard
 from tests.unit.session.guard._kit import (
     HOST,
     NOW,
@@ -139,19 +139,70 @@ def test_what_the_application_would_see_is_what_is_judged() -> None:
     assert Got(guard, facts(URL), PATH_INFO="/static/x\xff", RAW_URI="/static/a").status == 401
 
 
+def test_a_visitor_does_not_say_where_the_application_is_mounted() -> None:
+    """gunicorn takes SCRIPT_NAME from a header of that name, by default from a peer on loopback."""
+    app = Page()
+    guard = guarded(app, settings(public_paths=("/static/",)))
+    public = facts(f"http://{HOST}/static/admin")
+    below = signed(f"http://{HOST}/static/", prefix=True).partition("?")[2]
+    for request in (public, facts(f"{URL}?{below}"), facts(signed(URL)), facts(URL, bearer())):
+        for script in ("/static", "/data", "/"):
+            with Lines("atlas_session.guard") as lines:
+                assert Got(guard, request, SCRIPT_NAME=script, PATH_INFO="/admin").status == 400
+            assert len(lines.texts) == 1 and lines.texts[0].startswith(
+                "refused (SCRIPT_NAME is not the configured one)"
+            )
+    assert app.seen == [] and not guard.gate.activity.is_waiting
+    mounted = guarded(app, settings(public_paths=("/app/static/",)), script_name="/app")
+    assert Got(mounted, facts(f"http://{HOST}/app/static/a"), SCRIPT_NAME="/app", PATH_INFO="/static/a").status == 200
+    assert Got(mounted, facts(f"http://{HOST}/app/static/a")).status == 400
+    assert Got(mounted, facts(f"http://{HOST}/app/static/a"), SCRIPT_NAME="/app/static", PATH_INFO="/a").status == 400
+
+
+@pytest.mark.parametrize("script", ["app", "/app/", "/", "/a\n", None, "/\u20ac"])
+def test_a_script_name_that_no_server_gives(script: Any) -> None:
+    with pytest.raises(GuardConfigError, match="script_name"):
+        guarded(script_name=script)
+
+
+def test_headers_that_lead_elsewhere_count_only_for_who_may_go_anywhere() -> None:
+    app = Page()
+    guard = guarded(app, settings(public_paths=("/static/",)))
+    elsewhere = {
+        "x-original-url": "/admin",
+        "x-rewrite-url": "/admin",
+        "x-original-uri": "/admin",
+        "x-http-method-override": "DELETE",
+        "x-http-method": "DELETE",
+        "x-method-override": "DELETE",
+        "x-script-name": "/static",
+        "x-forwarded-prefix": "/static",
+        "proxy": "http://evil.example",
+    }
+    keys = {f"HTTP_{name.upper().replace('-', '_')}" for name in elsewhere}
+    for request in (facts(f"http://{HOST}/static/a", elsewhere), facts(signed(URL), elsewhere)):
+        assert Got(guard, request).status == 200
+        assert not keys & set(app.seen.pop())
+    assert Got(guard, facts(URL, {**bearer(), **elsewhere})).status == 200
+    assert keys - set(app.seen.pop()) == {"HTTP_PROXY"}
+
+
 def test_below_script_name() -> None:
     app = Page()
     request = facts(signed(f"http://{HOST}/app/x"))
-    assert Got(guarded(app), request, SCRIPT_NAME="/app", PATH_INFO="/x").status == 200
+    below = guarded(app, script_name="/app")
+    assert Got(below, request, SCRIPT_NAME="/app", PATH_INFO="/x").status == 200
     assert (app.seen[0]["SCRIPT_NAME"], app.seen[0]["PATH_INFO"]) == ("/app", "/x")
     assert app.seen[0]["RAW_URI"] == "/app/x"
     for script, info in (("/ap", "p/x"), ("/app/x", "")):
-        Got(guarded(app), request, SCRIPT_NAME=script, PATH_INFO=info)
+        Got(guarded(app, script_name=script), request, SCRIPT_NAME=script, PATH_INFO=info)
     assert [seen["PATH_INFO"] for seen in app.seen[1:]] == [""]
     outside = facts(signed_path(f"http://{HOST}/x"))
     in_front, rest = outside.path[:10], outside.path[10:]
+    guard = guarded(app, script_name=in_front)
     with Lines("atlas_session.guard") as lines:
-        assert Got(guarded(app), outside, SCRIPT_NAME=in_front, PATH_INFO=rest).status == 403
+        assert Got(guard, outside, SCRIPT_NAME=in_front, PATH_INFO=rest).status == 403
+    assert not guard.gate.activity.is_waiting
     assert lines.texts == ["refused (outside SCRIPT_NAME): GET /atlas-access from 198.51.100.9"]
     assert len(app.seen) == 2
 
@@ -302,10 +353,11 @@ def test_an_application_may_change_its_mind_with_exc_info() -> None:
             start_response("500 Oh", [("Content-Type", "text/plain")], sys.exc_info())
         return [b"x"]
 
-    for request in (facts(URL, bearer()), facts(signed(URL))):
-        got = Got(guarded(app), request)
-        assert [given[0] for given in got.started] == ["200 OK", "500 Oh"]
-        assert got.started[1][2][0] is LookupError
+    got = Got(guarded(app), facts(URL, bearer()))
+    assert [given[0] for given in got.started] == ["200 OK", "500 Oh"]
+    assert got.started[1][2][0] is LookupError
+    got = Got(guarded(app), facts(signed(URL)))
+    assert [given[0] for given in got.started] == ["500 Oh"]  # the server heard of nothing before
     assert got.header("referrer-policy") == "no-referrer"
 
 

@@ -39,11 +39,11 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def served(app: Any, **options: Any) -> AsyncIterator[int]:
+async def served(app: Any, *, protocol: Any = BoundedProtocol, **options: Any) -> AsyncIterator[int]:
     """An ASGI application on a free port, served as the guard is."""
     config = uvicorn.Config(
         app,
-        http=BoundedProtocol,
+        http=protocol,
         ws="websockets-sansio",
         lifespan="off",
         log_config=None,

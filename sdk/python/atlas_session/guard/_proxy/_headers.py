@@ -115,7 +115,7 @@ def request_headers(
     Expect is ours: the visitor is told to continue when the upstream is there.
     """
     passed = [(b"host", host_of(headers, seen) if host is None else host)]
-    passed += [(name, value) for name, value in without_hop_by_hop(headers) if not _is_ours(_plain(name))]
+    passed += [(name, value) for name, value in without_hop_by_hop(headers) if not _is_ours(name.lower())]
     if framing.kind == "length":
         passed.append((b"content-length", b"%d" % framing.length))
     elif framing.kind == "chunked":
@@ -164,7 +164,16 @@ def _plain(name: bytes) -> bytes:
 
 
 def _is_ours(name: bytes) -> bool:
-    return name in _WHO or name.startswith(b"x-forwarded-") or name in (b"host", b"content-length", b"expect")
+    """Whether the visitor has no say in it. Of names with an underscore in none: to CGI and WSGI programs they are others.
+
+    ``X_Forwarded_For`` is X-Forwarded-For, and some servers take ``SCRIPT_NAME`` from their neighbour for the variable.
+    """
+    return (
+        b"_" in name
+        or name in _WHO
+        or name.startswith(b"x-forwarded-")
+        or name in (b"host", b"content-length", b"expect")
+    )
 
 
 def _who(seen: Seen) -> Headers:

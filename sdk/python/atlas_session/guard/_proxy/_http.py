@@ -71,7 +71,7 @@ async def forward(
     except (BadFraming, UnicodeError):
         await answer(send, 400, "bad request", close=True)
         return
-    upload = Upload(chunked=framing.kind == "chunked") if framing.kind != "none" else None
+    upload = Upload(framing.length if framing.kind == "length" else None) if framing.kind != "none" else None
     if upload is not None:
         request.stream = upload
     if not await race(_exchange(scope, send, pool, request, upload), watch(receive, upload)):

@@ -16,10 +16,14 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class Upload:
-    """What the visitor sends, for one reader. The visitor's server is asked for the next piece when the last was taken."""
+    """What the visitor sends, for one reader. The visitor's server is asked for the next piece when the last was taken.
 
-    def __init__(self, *, chunked: bool) -> None:
-        self._chunked = chunked
+    `length`: how many bytes were announced; None: it is sent in chunks.
+    """
+
+    def __init__(self, length: int | None) -> None:
+        self._chunked = length is None
+        self._left = length
         self._piece: bytes | None = None
         self._ended = False
         self._taken_last = False
@@ -36,7 +40,10 @@ class Upload:
         self._wake.set()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """For httpcore, once: the pieces. Raises WriteError when the upstream answers before the end (see `_duplex`)."""
+        """For httpcore, once: the pieces. Raises WriteError when the upstream answers before the end (see `_duplex`).
+
+        Raises LocalProtocolError when they are more or fewer bytes than were announced.
+        """
         self.wanted.set()
         exchange = EXCHANGE.get()
         stream = None if exchange is None else exchange.stream
@@ -57,7 +64,7 @@ class Upload:
                 if piece:
                     await stream.write_beside(b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
             await stream.write_beside(b"0\r\n\r\n" if self._chunked else b"")
-        except httpcore.WriteError:
+        except (httpcore.WriteError, httpcore.LocalProtocolError):
             pass  # it has its reasons; the answer says them
 
     @property
@@ -80,6 +87,10 @@ class Upload:
         piece, self._piece = self._piece or b"", None
         self._taken_last = self._ended
         self._room.set()
+        if self._left is not None:
+            self._left -= len(piece)
+            if self._left < 0 or (self._taken_last and self._left):
+                raise httpcore.LocalProtocolError("a body of another length than was announced")
         return piece
 
 
