@@ -28,6 +28,7 @@ from atlas_session.guard._proxy._http import Scope, UpstreamLost
 from atlas_session.guard._proxy._options import Options, child_environment
 from atlas_session.guard._proxy._protocol import in_room
 from atlas_session.guard._proxy._room import Complaints, Room, open_files, places
+from atlas_session.guard._proxy._shield import shield
 from atlas_session.guard._proxy._upstream import Upstream
 from atlas_session.guard._proxy._websocket import MAX_MESSAGE_BYTES
 from atlas_session.guard._scope import facts_of
@@ -47,6 +48,7 @@ def run(options: Options, settings: GuardSettings) -> int:
     if options.check_config:
         _print_config(options, settings)
         return 0
+    shield()
     _know_what_is_absent()
     upstream = options.upstream or Upstream("127.0.0.1", _free_port())
     try:
