@@ -45,11 +45,20 @@ class Running:
 
 @contextlib.contextmanager
 def guard(
-    folder: Path, arguments: Sequence[str], command: Sequence[str] = (), environ: Mapping[str, str] | None = None
+    folder: Path,
+    arguments: Sequence[str],
+    command: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    files: int | None = None,
 ) -> Iterator[Running]:
-    """Start the guard on a free port of 127.0.0.1 and wait until it listens; it is killed at the end of the block."""
+    """Start the guard on a free port of 127.0.0.1 and wait until it listens; it is killed at the end of the block.
+
+    `files`: how many it may have open.
+    """
     log = folder / "guard.log"
     line = [sys.executable, "-m", "atlas_session.guard", "--host", "127.0.0.1", "--port", "0", *arguments]
+    if files is not None:
+        line = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(files), *line]
     with log.open("wb") as file:
         process = subprocess.Popen(
             [*line, *(["--", *command] if command else [])],

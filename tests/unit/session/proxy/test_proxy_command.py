@@ -97,6 +97,18 @@ def test_the_command_has_none_of_the_secrets(tmp_path: Path) -> None:
             assert not [secret for secret in (HASH, URL_KEY, GUARD_KEY, TOKEN) if secret in line]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+def test_the_command_cannot_read_them_in_the_guards_environment_either(tmp_path: Path) -> None:
+    """Unless it may look into any process, as root on a machine of its own may: here it gives that up first."""
+    read = "open(f'/proc/{os.getppid()}/environ', 'rb').read()"
+    look = f"import os, sys\ntry: {read}\nexcept PermissionError: sys.exit(3)\nsys.exit(4)"
+    # PR_CAPBSET_DROP of CAP_SYS_PTRACE, CAP_SYS_ADMIN and CAP_PERFMON
+    drop = "import ctypes, os, sys; [ctypes.CDLL(None).prctl(24, number, 0, 0, 0) for number in (19, 21, 38)]"
+    command = [sys.executable, "-c", f"{drop}; os.execv(sys.executable, [sys.executable, '-c', sys.argv[1]])", look]
+    with guard(tmp_path, [], command) as running:
+        assert running.wait() == 3
+
+
 def test_no_credential_is_in_the_log_or_with_the_program(tmp_path: Path) -> None:
     echo = 'Handler.do_GET.__globals__["Handler"].log_message = lambda self, *_: print(self.path, self.headers, flush=True)'
     grant = "u1.k1.1767225660.1767225600.0.GET.x.-.-." + "A" * 43
@@ -339,7 +351,7 @@ def test_check_config_shows_no_secret_and_starts_nothing() -> None:
 def test_help_names_the_exit_codes_and_needs_no_settings() -> None:
     ended = _ended(["--help"], {"ATLAS_TOKEN_HASHES": "nonsense"})
     assert ended.returncode == 0
-    for word in ("exit codes", "126", "127", "128+n", "--upstream", "--check-config"):
+    for word in ("exit codes", "126", "127", "128+n", "--upstream", "--check-config", "are not in"):
         assert word in ended.stdout
 
 

@@ -24,7 +24,8 @@ With a command after --, the guard starts it with PORT set to the upstream's por
 seconds, or at the second signal, what is left of the group is killed. It is killed too when the guard is.
 
 Who is let in comes from the environment: ATLAS_TOKEN_HASHES, ATLAS_URL_KEYS, ATLAS_COMPANION_URL and the others of
-SPECIFICATION.md, section 8. The command does not see ATLAS_GUARD_KEY, ATLAS_URL_KEYS and ATLAS_TOKEN_HASHES.
+SPECIFICATION.md, section 8. ATLAS_GUARD_KEY, ATLAS_URL_KEYS and ATLAS_TOKEN_HASHES are not in the command's
+environment. On Linux it cannot read them in the guard's either, unless it may look into any process (CAP_SYS_PTRACE).
 
 exit codes:
   0    ended by a signal, with no command to ask

@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from typing import ClassVar
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["MAX_HEAD_BYTES", "BoundedProtocol"]
+from atlas_session.guard._proxy._room import Room
+
+__all__ = ["HEAD_TIMEOUT_S", "MAX_HEAD_BYTES", "BoundedProtocol", "in_room"]
+
+#: Until a request's head is whole, from the connection on, or from the first byte after an answer.
+HEAD_TIMEOUT_S = 30.0
 
 #: Request line and headers; and what is neither head nor body: trailers, and what may stand beside a chunk's size.
 #: Up to one read (256 KiB) more may be accepted: this bounds memory, and is no exact rule.
 MAX_HEAD_BYTES = 64 * 1024
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Ends a connection whose request's head does not end, and takes no trailer for a header.
+    """Ends a connection whose request's head does not end or does not come, and takes no trailer for a header.
 
     An upgrade to anything but WebSocket is not taken up, as a server may: the request is one of HTTP/1.1, and where its
     body ends is said by its head. (The parser takes all that follows for the other protocol, and then for a request.)
     """
 
+    room: ClassVar[Room | None] = None
+
     _in_head = True
     _held = 0
+    _patience: asyncio.TimerHandle | None = None
     _moved = False
     _is_deaf = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if self.room is not None and not self.room.admit(len(self.connections)):
+            transport.write(_FULL)
+            transport.close()
+            return
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._wait_no_more()
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         self._in_head = True
@@ -39,6 +62,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_foreign():
             return
         super().on_headers_complete()
+        self._wait_no_more()
         if self.parser.get_method() == b"CONNECT":
             self.cycle.keep_alive = False
 
@@ -50,6 +74,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._moved = True
         if not self._is_foreign():
             super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.room is not None and self._is_waiting():
+            self.room.wait(self)  # for so long as connections are kept
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing() or self._is_deaf:
@@ -65,6 +94,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._held = 0 if self._moved else self._held + len(data)
         if self._held > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse("Request header fields too large.")
+        if self._is_waiting():
+            self._wait()
 
     def _feed(self, data: bytes) -> None:
         left = memoryview(data)
@@ -81,10 +112,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _leave(self) -> None:
         """No request follows a WebSocket's handshake, nor CONNECT."""
+        self._is_deaf = True
         if self._should_upgrade():
             self.handle_websocket_upgrade()
-        else:
-            self._is_deaf = True
 
     def _is_foreign(self) -> bool:
         """Whether the head asks for another protocol, and not for WebSocket."""
@@ -110,3 +140,26 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
         else:
             self.send_400_response(text)
+
+    def _is_waiting(self) -> bool:
+        """Whether the visitor is owed no answer: it is its turn, or it sends what nobody reads any more."""
+        return not self._is_deaf and (self.cycle is None or self.cycle.response_complete)
+
+    def _wait(self) -> None:
+        """For the head, once: whatever comes that is none does not prolong it."""
+        if self.room is not None:
+            self.room.wait(self)
+        if self._patience is None:
+            self._patience = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
+
+    def _wait_no_more(self) -> None:
+        if self.room is not None:
+            self.room.leave(self)
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+
+def in_room(room: Room) -> type[BoundedProtocol]:
+    """The protocol of a server that has so much room."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"room": room})

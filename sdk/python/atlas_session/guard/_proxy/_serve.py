@@ -26,7 +26,9 @@ from atlas_session.guard._proxy._child import Child, CommandFailed, exit_code, s
 from atlas_session.guard._proxy._headers import Seen
 from atlas_session.guard._proxy._http import Scope, UpstreamLost
 from atlas_session.guard._proxy._options import Options, child_environment
-from atlas_session.guard._proxy._protocol import BoundedProtocol
+from atlas_session.guard._proxy._protocol import in_room
+from atlas_session.guard._proxy._room import Complaints, Room, open_files, places
+from atlas_session.guard._proxy._shield import shield
 from atlas_session.guard._proxy._upstream import Upstream
 from atlas_session.guard._proxy._websocket import MAX_MESSAGE_BYTES
 from atlas_session.guard._scope import facts_of
@@ -37,7 +39,7 @@ _LOGGER = logging.getLogger("atlas_session.guard")
 #: Seconds for requests and the command to end after a signal, and for requests after the command ended by itself.
 GRACE_S = 10
 _AFTER_COMMAND_S = 2
-_BACKLOG = 2048
+_BACKLOG = 2048  # or, where few files may be open, as many as an eighth of them
 _KEEP_ALIVE_S = 75  # longer than the proxies in front of pods keep a connection for
 
 
@@ -46,6 +48,7 @@ def run(options: Options, settings: GuardSettings) -> int:
     if options.check_config:
         _print_config(options, settings)
         return 0
+    shield()
     _know_what_is_absent()
     upstream = options.upstream or Upstream("127.0.0.1", _free_port())
     try:
@@ -90,6 +93,7 @@ class _Stop:
 
 
 async def _run(options: Options, settings: GuardSettings, upstream: Upstream, listener: socket.socket) -> int:
+    asyncio.get_running_loop().set_exception_handler(Complaints(_LOGGER.warning))
     proxy = ProxyApp(upstream, host_header=options.host_header, look=_look_with(settings))
     server = _Server(_config(Guard(proxy, settings, health=proxy.healthy), options))
     child = None
@@ -154,9 +158,12 @@ def _look_with(settings: GuardSettings) -> Callable[[Scope], Seen]:
 
 
 def _config(app: Any, options: Options) -> uvicorn.Config:
+    files = open_files()
+    backlog = min(_BACKLOG, files // 8)
     return uvicorn.Config(
         app,
-        http=BoundedProtocol,
+        backlog=backlog,
+        http=in_room(Room(places(files, backlog))),
         ws="websockets-sansio",
         loop="asyncio",
         lifespan="on",
