@@ -7,7 +7,6 @@ import sys
 
 from tests.faults.campaign import CAMPAIGNS, run
 
-
 _ROUNDS = {"reconcile": 100}
 
 
