@@ -49,19 +49,17 @@ def guard(
     arguments: Sequence[str],
     command: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
-    files: int | None = None,
+    before: Sequence[str] = (),
 ) -> Iterator[Running]:
     """Start the guard on a free port of 127.0.0.1 and wait until it listens; it is killed at the end of the block.
 
-    `files`: how many it may have open.
+    `before`: a command that runs its arguments, which are the guard's.
     """
     log = folder / "guard.log"
     line = [sys.executable, "-m", "atlas_session.guard", "--host", "127.0.0.1", "--port", "0", *arguments]
-    if files is not None:
-        line = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(files), *line]
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [*line, *(["--", *command] if command else [])],
+            [*before, *line, *(["--", *command] if command else [])],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,

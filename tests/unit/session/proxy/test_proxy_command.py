@@ -99,13 +99,12 @@ def test_the_command_has_none_of_the_secrets(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
 def test_the_command_cannot_read_them_in_the_guards_environment_either(tmp_path: Path) -> None:
-    """Unless it may look into any process, as root on a machine of its own may: here it gives that up first."""
+    """Unless it may look into any process, as root on a machine of its own may: here both give that up first."""
+    drop = "import ctypes, os, sys; [ctypes.CDLL(None).prctl(24, number, 0, 0, 0) for number in (19, 21, 38)]; "
+    drop += "os.execv(sys.argv[1], sys.argv[1:])"  # PR_CAPBSET_DROP of CAP_SYS_PTRACE, CAP_SYS_ADMIN and CAP_PERFMON
     read = "open(f'/proc/{os.getppid()}/environ', 'rb').read()"
     look = f"import os, sys\ntry: {read}\nexcept PermissionError: sys.exit(3)\nsys.exit(4)"
-    # PR_CAPBSET_DROP of CAP_SYS_PTRACE, CAP_SYS_ADMIN and CAP_PERFMON
-    drop = "import ctypes, os, sys; [ctypes.CDLL(None).prctl(24, number, 0, 0, 0) for number in (19, 21, 38)]"
-    command = [sys.executable, "-c", f"{drop}; os.execv(sys.executable, [sys.executable, '-c', sys.argv[1]])", look]
-    with guard(tmp_path, [], command) as running:
+    with guard(tmp_path, [], [sys.executable, "-c", look], before=[sys.executable, "-c", drop]) as running:
         assert running.wait() == 3
 
 

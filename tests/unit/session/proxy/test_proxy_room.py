@@ -311,7 +311,8 @@ def test_other_exceptions_are_still_told(caplog: pytest.LogCaptureFixture) -> No
 def test_more_silent_visitors_than_files_shut_nobody_out(tmp_path: Path) -> None:
     async def test() -> None:
         async with raw_upstream(responding(OK)) as upstream, contextlib.AsyncExitStack() as stack:
-            with guard(tmp_path, ["--upstream", f"http://127.0.0.1:{upstream}"], files=128) as running:
+            few = ["/bin/sh", "-c", 'ulimit -n 128 && exec "$@"', "sh"]
+            with guard(tmp_path, ["--upstream", f"http://127.0.0.1:{upstream}"], before=few) as running:
                 for _ in range(140):
                     await stack.enter_async_context(visitor(running.port))
                 for _ in range(20):
