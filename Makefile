@@ -29,7 +29,7 @@ demo: setup ## Run the first example from preview to destroy, and check each ste
 
 .PHONY: test
 test: setup ## Run every test
-	@$(PY) -m pytest -n $(WORKERS) --timeout 900 $(ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist worksteal --timeout 900 $(ARGS)
 
 .PHONY: check
 check: $(STAMP) ## The part that takes under a minute: lint, format, types, layers, unit and house tests
