@@ -24,7 +24,7 @@ from pulumi_atlas.backend import Project, find_backend
 from pulumi_atlas.drift._look import project_of, report
 from pulumi_atlas.drift._pulumi_cli import PulumiCli
 from pulumi_atlas.drift._unheld import Ended, Unheld
-from pulumi_atlas.drift.findings import DriftItem, DriftReport
+from pulumi_atlas.drift.findings import DriftItem, DriftReport, Status
 from pulumi_atlas.drift.importing import Importer
 from pulumi_atlas.drift.locks import find_locks
 from pulumi_atlas.drift.recovery import Outcome, recover
@@ -35,7 +35,7 @@ __all__ = ["LeakChoice", "ReconcilePlan", "Reconciled", "accept", "reconcile"]
 LeakChoice = Literal["adopt", "terminate", "keep"]
 Say = Callable[[str], None]
 
-_TO_PUT_BACK = ("changed", "stopped", "reclaimed", "gone")
+_TO_PUT_BACK: tuple[Status, ...] = ("changed", "stopped", "reclaimed", "gone")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ class ReconcilePlan:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        wanted = _TO_PUT_BACK if self.accept else (*_TO_PUT_BACK, "unfinished", "in_progress", "leaked")
+        wanted: tuple[Status, ...] = (
+            _TO_PUT_BACK if self.accept else (*_TO_PUT_BACK, "unfinished", "in_progress", "leaked")
+        )
         return not self.report.of(*wanted)
 
     def lines(self) -> Iterator[str]:
@@ -67,7 +69,7 @@ class ReconcilePlan:
             yield f"run `pulumi up --refresh`, which applies the program as it is now{': ' if names else ''}{names}"
 
     def _put_back(self) -> tuple[DriftItem, ...]:
-        return self.report.of(*_TO_PUT_BACK)  # type: ignore[arg-type]
+        return self.report.of(*_TO_PUT_BACK)
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,7 @@ class _Work:
     def _put_back(self, found: DriftReport) -> None:
         if self._recover(update=True).updated:  # it runs the update when an earlier step asks for one
             return
-        if found.of(*_TO_PUT_BACK):  # type: ignore[arg-type]
+        if found.of(*_TO_PUT_BACK):
             self.say("running `pulumi up --refresh`")
             self._cli().up_refresh()
 
