@@ -1,5 +1,6 @@
 """Values: specs (what was asked for) and observed things (what the provider says is there). Frozen; no I/O."""
 
+from pulumi_atlas.models._base import Frozen, WholeNumber
 from pulumi_atlas.models.arguments import DesiredStatus, EndpointArgs, PodArgs, VolumeArgs
 from pulumi_atlas.models.compute import (
     CloudType,
@@ -32,6 +33,7 @@ __all__ = [
     "EndpointHealth",
     "EndpointSpec",
     "EndpointStatus",
+    "Frozen",
     "GpuOffer",
     "IssuedAccess",
     "Job",
@@ -52,5 +54,6 @@ __all__ = [
     "Timeouts",
     "VolumeArgs",
     "VolumeSpec",
+    "WholeNumber",
     "Workers",
 ]

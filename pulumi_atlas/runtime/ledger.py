@@ -1,0 +1,337 @@
+"""What is known of the sessions: a small entry in memory for each that is not final, and the whole row in the store.
+
+Every change of a session goes through `change`: one guarded write together with its events. Touches go into memory
+first and are flushed in batches; whatever is decided about a session is decided with the freshest of both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pulumi_atlas.errors import Conflict, NotFound
+from pulumi_atlas.models.session import GONE_STATES, Cause, Session, SessionEvent, SessionState
+from pulumi_atlas.rules.clock import Clock
+from pulumi_atlas.rules.sessions.lease import Moment, Verdict, judge
+from pulumi_atlas.rules.sessions.states import may_follow
+from pulumi_atlas.runtime.store.contract import Answered, BirthNote, Stale, Store, StoreUnavailable, TouchRow
+from pulumi_atlas.runtime.view import shown
+
+__all__ = ["Change", "Happened", "Ledger", "Live", "SessionGone"]
+
+
+class SessionGone(Conflict):
+    """The session has ended, or is ending: for who uses it, it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event to be written with a change. `data` holds no secret; sessions are shown by whoever publishes them."""
+
+    kind: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to become of a session: fields of its row, and `to` for another state. A new state is an event by itself."""
+
+    actor: str
+    cause: Cause
+    to: SessionState | None = None
+    reason: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    events: tuple[Happened, ...] = ()
+    births: tuple[BirthNote, ...] = ()
+
+
+#: Decides with the freshest row; None: nothing is to be changed. May raise: then nothing is.
+Decide = Callable[[Session], Change | None]
+#: Is told of each change after it was written. Must not block and must not raise.
+Listener = Callable[[Session, Sequence[SessionEvent]], None]
+
+
+class Live:
+    """The entry in memory: what touches, deadlines and doors need. A `Tenure`; see there for the clocks."""
+
+    __slots__ = (
+        *("id", "owner", "state", "version", "generation", "provider", "account"),
+        *("active_mono", "active_at", "keep_mono", "keep_until", "grace_mono", "source", "touches", "dirty"),
+        *("idle_ttl_s", "warn_before_s", "max_lifetime_s", "expires_at", "paused_at", "paused_ttl_s", "on_idle"),
+        *("budget", "cost_settled", "cost_per_hour", "cost_since", "warned", "touch_hash", "guard_hash"),
+        *("settling", "looked_at"),
+    )
+
+    def __init__(self, session: Session, now: Moment) -> None:
+        self.id, self.owner, self.provider, self.account = session.id, session.owner, session.provider, session.account
+        self.touch_hash, self.guard_hash = session.touch_hash, session.guard_hash
+        self.active_at = session.active_at or session.created_at
+        self.active_mono = min(now.mono, now.mono_of(self.active_at))
+        self.keep_until: float | None = session.keep_until
+        self.keep_mono = None if session.keep_until is None else now.mono_of(session.keep_until)
+        self.grace_mono: float | None = None
+        self.source, self.touches = session.active_source, 0
+        self.dirty = False
+        self.settling: asyncio.Event | None = None  # set while a write decides whether it is gone
+        self.looked_at: float | None = None  # the entry of the deadline index that counts
+        self.take(session)
+
+    def take(self, session: Session) -> None:
+        """What a written row says. Activity in memory is never older than the row's."""
+        self.state: SessionState = session.state
+        self.version, self.generation = session.version, session.generation
+        self.touch_hash, self.guard_hash = session.touch_hash, session.guard_hash
+        self.idle_ttl_s, self.warn_before_s = session.idle_ttl_s, session.warn_before_s
+        self.max_lifetime_s, self.expires_at = session.max_lifetime_s, session.expires_at
+        self.paused_at, self.paused_ttl_s, self.on_idle = session.paused_at, session.paused_ttl_s, session.on_idle
+        self.budget, self.cost_settled = session.budget, session.cost_settled
+        self.cost_per_hour, self.cost_since = session.cost_per_hour, session.cost_since
+        self.warned = session.warned
+
+    def touch(self, source: str, now: Moment, *, idle_s: float = 0.0, count: int = 1) -> None:
+        """Activity, `idle_s` seconds ago. Older activity than what is known changes nothing but the count."""
+        mono = now.mono - idle_s
+        if mono >= self.active_mono:
+            self.active_mono, self.active_at, self.source = mono, now.wall - idle_s, source
+        self.grace_mono = None
+        self.touches += count
+        self.dirty = True
+
+    def keep(self, until_mono: float, now: Moment) -> None:
+        """Keep it until then at least, by somebody's wish."""
+        if self.keep_mono is None or until_mono > self.keep_mono:
+            self.keep_mono, self.keep_until = until_mono, now.wall + (until_mono - now.mono)
+            self.dirty = True
+
+    def row(self) -> TouchRow:
+        """What is to be flushed."""
+        return TouchRow(self.id, self.active_at, self.source or "open", self.touches, self.keep_until)
+
+
+class Ledger:
+    """All sessions of one companion. Belongs to one event loop.
+
+    `listeners` are told of each written change, in order. `index` is the reaper's: deadlines by monotonic time.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.store, self.clock = store, clock
+        self.live: dict[str, Live] = {}
+        self.listeners: list[Listener] = []
+        self.earlier = asyncio.Event()  # something is due sooner than what was
+        self._index: list[tuple[float, int, str]] = []
+        self._order = itertools.count()
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._dirty: set[str] = set()
+
+    def moment(self) -> Moment:
+        """Now, by both clocks."""
+        return Moment(self.clock.now(), self.clock.monotonic())
+
+    async def load(self, *, alive_at: float | None, grace_s: float) -> int:
+        """Take in what the store has. Time in which no companion lived counts as no idleness, and each session has
+        `grace_s` seconds until its first touch. Returns how many there are."""
+        now = self.moment()
+        down_s = max(0.0, now.wall - alive_at) if alive_at is not None else 0.0
+        async for session in self.store.live():
+            live = Live(session, now)
+            live.active_mono = min(now.mono, live.active_mono + down_s)
+            live.keep_mono = None if live.keep_mono is None else live.keep_mono + down_s
+            live.grace_mono = now.mono + grace_s
+            self.live[session.id] = live
+            self.reindex(live, now)
+        return len(self.live)
+
+    def __getitem__(self, session_id: str) -> Live:
+        """The entry. Raises NotFound when it is final or unknown; the store may still know it."""
+        try:
+            return self.live[session_id]
+        except KeyError:
+            raise NotFound(f"there is no live session {session_id}") from None
+
+    async def read(self, session_id: str) -> Session:
+        """The whole row with the freshest activity. Raises NotFound."""
+        session = await self.store.get(session_id)
+        if session is None:
+            raise NotFound(f"there is no session {session_id}")
+        return self._fresh(session)
+
+    async def add(self, session: Session, actor: str, answered: Answered | None = None) -> Session:
+        """A new session, with its first event. Raises Conflict as `Store.add`."""
+        now = self.moment()
+        first = _event(session, "status", actor, "opened", now, shown(session, now))
+        added, events = await self.store.add(session, [first], answered)
+        self.live[added.id] = Live(added, now)
+        self._told(added, events)
+        return added
+
+    async def change(self, session_id: str, decide: Decide) -> Session:
+        """Decide and write, as one step: nothing else changes the session in between. Returns the row as it is then.
+
+        Raises NotFound, StoreUnavailable (nothing was changed), Conflict when the state may not follow, and whatever
+        `decide` raises.
+        """
+        lock = self._locks.setdefault(session_id, asyncio.Lock())
+        async with lock:
+            session = await self.read(session_id)
+            while True:
+                change = decide(session)
+                if change is None:
+                    return session
+                try:
+                    return await self._write(session, change)
+                except Stale as stale:  # somebody else's companion or an operator's tool
+                    if stale.current is None:
+                        raise NotFound(f"there is no session {session_id}") from None
+                    session = self._fresh(stale.current)
+
+    async def flush(self) -> int:
+        """Make activity durable. How many rows were written. On StoreUnavailable all of it stays in memory."""
+        ids, self._dirty = self._dirty, set()
+        rows = [self.live[one].row() for one in ids if one in self.live and self.live[one].dirty]
+        counts = {row.session_id: row.touches for row in rows}
+        for row in rows:
+            self.live[row.session_id].dirty = False
+        try:
+            await self.store.flush(rows, now=self.clock.now())
+        except StoreUnavailable:
+            for row in rows:
+                if row.session_id in self.live:
+                    self.live[row.session_id].dirty = True
+            self._dirty |= ids
+            raise
+        for one, count in counts.items():
+            if one in self.live:
+                self.live[one].touches -= count
+        return len(rows)
+
+    def touched(self, live: Live) -> None:
+        """Its activity is to be flushed. The deadline index needs no change: later is found out when it is looked at."""
+        self._dirty.add(live.id)
+
+    # -- deadlines
+
+    def reindex(self, live: Live, now: Moment) -> Verdict:
+        """Note when to look at the session next. Call it when something may have come nearer."""
+        verdict = judge(live, now)
+        if verdict.look_at is not None and (live.looked_at is None or verdict.look_at < live.looked_at):
+            self._push(live, verdict.look_at)
+        return verdict
+
+    def reindex_all(self) -> None:
+        """After the wall clock was turned: every deadline anew."""
+        now, self._index = self.moment(), []
+        for live in self.live.values():
+            live.looked_at = None
+            self.reindex(live, now)
+
+    def due(self, now: Moment) -> Iterator[tuple[Live, Verdict]]:
+        """Sessions whose deadline or warning has come, the longest overdue first; each once. Whoever does not act on one
+        calls `look_again` for it."""
+        while self._index and self._index[0][0] <= now.mono:
+            at, _, ident = heapq.heappop(self._index)
+            live = self.live.get(ident)
+            if live is None or live.looked_at != at:
+                continue
+            live.looked_at = None
+            verdict = judge(live, now)
+            if verdict.act != "wait":
+                yield live, verdict
+            elif verdict.look_at is not None:
+                self._push(live, verdict.look_at)
+
+    def look_again(self, live: Live, at_mono: float) -> None:
+        """Look at the session at that time, or before."""
+        if live.looked_at is None or at_mono < live.looked_at:
+            self._push(live, at_mono)
+
+    def next_due(self) -> float | None:
+        """Monotonic time of the next look; None when there is none."""
+        while self._index:
+            at, _, ident = self._index[0]
+            live = self.live.get(ident)
+            if live is not None and live.looked_at == at:
+                return at
+            heapq.heappop(self._index)
+        return None
+
+    def _push(self, live: Live, at: float) -> None:
+        live.looked_at = at
+        if not self._index or at < self._index[0][0]:
+            self.earlier.set()
+        heapq.heappush(self._index, (at, next(self._order), live.id))
+
+    # -- writing
+
+    async def _write(self, session: Session, change: Change) -> Session:
+        if change.to is not None and not may_follow(session.state, change.to):
+            raise Conflict(f"a session that is {session.state} cannot become {change.to}")
+        live, now = self.live.get(session.id), self.moment()
+        if live is not None and change.to == "ready":
+            live.touch("ready", now, count=0)  # its idle time begins here
+        if live is not None and (change.to in GONE_STATES or change.to == "pausing"):
+            live.settling = asyncio.Event()
+        fields = _fields(change, live)
+        after = replace(session, **fields, version=session.version + 1)
+        events = _events(after, change, now, live)
+        try:
+            written, numbered = await self.store.change(session.id, session.version, fields, events, change.births)
+            self._told(written, numbered)
+            return self._fresh(written)
+        finally:
+            if live is not None and live.settling is not None:
+                live.settling.set()
+                live.settling = None
+
+    def _told(self, session: Session, events: Sequence[SessionEvent]) -> None:
+        live = self.live.get(session.id)
+        if live is not None:
+            live.take(session)
+            if session.is_final:
+                del self.live[session.id]
+            else:
+                self.reindex(live, self.moment())
+        for listener in self.listeners:
+            listener(self._fresh(session), events)
+
+    def _fresh(self, session: Session) -> Session:
+        live = self.live.get(session.id)
+        if live is None:
+            return session
+        return replace(
+            session, active_at=live.active_at, active_source=live.source, keep_until=live.keep_until,
+            touches=session.touches + live.touches,
+        )  # fmt: skip
+
+
+def _fields(change: Change, live: Live | None) -> dict[str, Any]:
+    fields: dict[str, Any] = {"cause": change.cause} if change.to is not None else {}
+    if live is not None:
+        fields |= {"active_at": live.active_at, "active_source": live.source, "keep_until": live.keep_until}
+    fields |= change.fields
+    if change.to is not None:
+        fields["state"] = change.to
+    if change.reason is not None:
+        fields["reason"] = change.reason
+    return fields
+
+
+def _events(after: Session, change: Change, now: Moment, live: Live | None) -> list[SessionEvent]:
+    """The change's events; those that tell of the session show it as it is afterwards."""
+    happened = ([Happened("status")] if change.to is not None else []) + list(change.events)
+    found = []
+    for one in happened:
+        data = {**shown(after, now, live), **one.data} if one.kind in ("status", "warning") else dict(one.data)
+        found.append(_event(after, one.kind, change.actor, change.cause, now, data))
+    return found
+
+
+def _event(session: Session, kind: str, actor: str, cause: str, now: Moment, data: dict[str, Any]) -> SessionEvent:
+    return SessionEvent(
+        at=now.wall, session_id=session.id, kind=kind, actor=actor, cause=cause, data=data, owner=session.owner
+    )
