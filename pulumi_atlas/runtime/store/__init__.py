@@ -1,0 +1,1 @@
+"""Where sessions are kept: one small contract, and what implements it."""
