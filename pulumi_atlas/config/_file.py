@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
-from pulumi_atlas.errors import ConfigError
+from pulumi_atlas.config._fault import Fault, FileRefused
+from pulumi_atlas.config._near import did_you_mean
 
 if TYPE_CHECKING:
     import yaml
+    from pydantic_core import ErrorDetails
 
-__all__ = ["Account", "Content", "Section", "parse"]
+__all__ = ["Account", "Content", "Section", "line_of", "parse", "parse_section", "words_of"]
 
 _LOCAL_URL = re.compile(r"https?://(localhost|127(\.\d+){3}|\[::1\])(:\d+)?(/.*)?")
 
@@ -60,7 +61,7 @@ class Account(Section):
 
 
 class Content(BaseModel):
-    """The whole file."""
+    """The whole file. `runtime` is understood by the room of that name: here it is any mapping."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -68,94 +69,134 @@ class Content(BaseModel):
     state_dir: _Text = None
     accounts: dict[str, Account] = {}
     providers: dict[str, Section] = {}
+    runtime: dict[str, Any] = Field(default={}, repr=False)
 
 
 def parse(text: str, path: Path) -> Content:
-    """The content of the file. Raises ConfigError that names each fault with file, line and key, and never a value."""
+    """The content of the file. Raises FileRefused that names each fault with file, line and key, and never a value."""
+    return _parsed(text, path)[0]
+
+
+def parse_section(text: str, path: Path, name: str) -> tuple[dict[str, Any], yaml.Node | None]:
+    """One section of the file as it stands, and the file's node for the lines. Raises as `parse`, for the whole file.
+
+    A value that was left out counts as not there; one that is written as `null` is None.
+    """
+    content, node = _parsed(text, path)
+    return getattr(content, name), node
+
+
+def _parsed(text: str, path: Path) -> tuple[Content, yaml.Node | None]:
     import yaml  # here, because most runs have no file to read
 
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        faults = _repeated_keys(node)
+        faults = _repeated_keys(node, path)
         if faults:
-            raise _refused(path, faults)
+            raise FileRefused(faults)
         value = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise _refused(path, [(line, f"is not YAML: {error.problem or error.context}", "")]) from None
+        raise FileRefused([Fault(path, line, "", f"is not YAML: {error.problem or error.context}")]) from None
     except yaml.YAMLError:
-        raise _refused(path, [(1, "is not YAML: it holds a character that YAML does not allow", "")]) from None
+        raise FileRefused([Fault(path, 1, "", "is not YAML: it holds a character that YAML does not allow")]) from None
+    except RecursionError:
+        raise FileRefused([Fault(path, 1, "", "holds itself: an alias (`*`) stands within its own anchor")]) from None
     if value is None:
-        return Content()
+        return Content(), node
     if not isinstance(value, dict):
-        raise _refused(
-            path, [(1, "must be a mapping of settings", "begin with `provider:`, `accounts:` or `providers:`")]
-        )
+        hint = "begin with `provider:`, `accounts:`, `providers:` or `runtime:`"
+        raise FileRefused([Fault(path, 1, "", "must be a mapping of settings", hint)])
     try:
-        return Content.model_validate(_without_blanks(value))
+        return Content.model_validate(_without_blanks(value, node)), node
     except ValidationError as error:
-        raise _refused(path, [_fault(node, e["loc"], e["type"], e["msg"]) for e in error.errors()]) from None
+        raise FileRefused([_fault(node, path, one) for one in error.errors()]) from None
 
 
-_Fault = tuple[int, str, str]  # line, what, hint
+def _fault(node: yaml.Node | None, path: Path, error: ErrorDetails) -> Fault:
+    steps = error["loc"]
+    return Fault(path, line_of(node, steps), ".".join(map(str, steps)), *words_of(Content, error))
 
 
-def _refused(path: Path, faults: Sequence[_Fault]) -> ConfigError:
-    lines = [f"{path}:{line}: {what}" + (f" ({hint})" if hint else "") for line, what, hint in faults]
-    return ConfigError("; ".join(lines), hint="mend the file; nothing was done")
+def words_of(model: type[BaseModel], error: ErrorDetails) -> tuple[str, str]:
+    """What pydantic found in a value for `model`: what is wrong, and a hint. Never shows the value."""
+    if error["type"] == "extra_forbidden":
+        return "there is no such setting", did_you_mean(model, error["loc"])
+    text = error["msg"].removeprefix("Value error, ")
+    return f"{text[:1].lower()}{text[1:]}", ""
 
 
-def _fault(node: yaml.Node | None, loc: tuple[int | str, ...], kind: str, message: str) -> _Fault:
-    where = ".".join(str(step) for step in loc)
-    line = _line(node, loc)
-    if kind == "extra_forbidden":
-        return line, f"{where}: there is no such setting", _did_you_mean(loc)
-    text = message.removeprefix("Value error, ")
-    return line, f"{where}: {text[:1].lower()}{text[1:]}" if where else text, ""
-
-
-def _did_you_mean(loc: tuple[int | str, ...]) -> str:
-    owners: dict[str, type[BaseModel]] = {"accounts": Account, "providers": Section}
-    owner = owners.get(str(loc[0]), Content) if len(loc) > 1 else Content
-    near = difflib.get_close_matches(str(loc[-1]), owner.model_fields, n=1)
-    known = ", ".join(sorted(owner.model_fields))
-    return f"did you mean '{near[0]}'?" if near else f"known: {known}"
-
-
-def _line(node: yaml.Node | None, loc: Sequence[int | str]) -> int:
-    """The line of the key at the end of the path, or of the last step that is there."""
+def line_of(node: yaml.Node | None, steps: Sequence[int | str]) -> int:
+    """The line of the key (or item) at the end of the path, or of the last step that is there."""
     import yaml
 
     line = 1
-    for step in loc:
-        if not isinstance(node, yaml.MappingNode):
+    for step in steps:
+        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+            continue
+        found = _entry(node, str(step))
+        if found is None:
             break
-        for key, inner in node.value:
-            if key.value == str(step):
-                line, node = key.start_mark.line + 1, inner
-                break
-        else:
-            break
+        line, node = found
     return line
 
 
-def _repeated_keys(node: yaml.Node | None, where: str = "") -> list[_Fault]:
+def _entry(node: yaml.Node | None, name: str) -> tuple[int, yaml.Node] | None:
+    """The line of a mapping's key, and its value; one that came by a merge (`<<`) where it was written."""
     import yaml
 
     if not isinstance(node, yaml.MappingNode):
+        return None
+    merged: list[yaml.Node] = []
+    for key, inner in node.value:
+        if key.value == name:
+            return key.start_mark.line + 1, inner
+        if key.tag == "tag:yaml.org,2002:merge":
+            merged += inner.value if isinstance(inner, yaml.SequenceNode) else [inner]
+    return next((found for one in merged if (found := _entry(one, name))), None)
+
+
+def _repeated_keys(node: yaml.Node | None, path: Path, where: str = "") -> list[Fault]:
+    import yaml
+
+    if isinstance(node, yaml.SequenceNode):
+        return [
+            fault for place, inner in enumerate(node.value) for fault in _repeated_keys(inner, path, f"{where}{place}.")
+        ]
+    if not isinstance(node, yaml.MappingNode):
         return []
-    faults: list[_Fault] = []
+    faults: list[Fault] = []
     seen: set[str] = set()
     for key, inner in node.value:
         name = f"{where}{key.value}"
         if name in seen:
-            faults.append((key.start_mark.line + 1, f"{name}: is there twice", "keep one of them"))
+            faults.append(Fault(path, key.start_mark.line + 1, name, "is there twice", "keep one of them"))
         seen.add(name)
-        faults += _repeated_keys(inner, f"{name}.")
+        faults += _repeated_keys(inner, path, f"{name}.")
     return faults
 
 
-def _without_blanks(value: dict[str, Any]) -> dict[str, Any]:
-    """An entry whose value was left out (`accounts:` and nothing more) counts as not there."""
-    kept = {key: _without_blanks(v) if isinstance(v, dict) else v for key, v in value.items()}
-    return {str(key): v for key, v in kept.items() if v is not None}
+def _without_blanks(value: dict[Any, Any], node: yaml.Node | None) -> dict[str, Any]:
+    """An entry whose value was left out (`accounts:` and nothing more) counts as not there.
+
+    Within `runtime`, whose settings know "none", a written `null` stays.
+    """
+    runtime = value.get("runtime")
+    kept = _filled({key: v for key, v in value.items() if key != "runtime"}, None)
+    if isinstance(runtime, dict):
+        found = _entry(node, "runtime")
+        return kept | {"runtime": _filled(runtime, found[1] if found else None)}
+    return kept if runtime is None else kept | {"runtime": runtime}
+
+
+def _filled(value: dict[Any, Any], node: yaml.Node | None) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, inner in value.items():
+        found = _entry(node, str(key))
+        if isinstance(inner, dict):
+            kept[str(key)] = _filled(inner, found[1] if found else None)
+        elif inner is not None or (found is not None and found[1].value != ""):
+            kept[str(key)] = inner
+    return kept

@@ -17,7 +17,7 @@ from pulumi_atlas.errors import ConfigError
 if TYPE_CHECKING:
     from pulumi_atlas.config._file import Section
 
-__all__ = ["FILE_NAME", "Profile", "Settings", "find_file", "load", "readable_by_others", "state_dir"]
+__all__ = ["FILE_NAME", "Profile", "Settings", "file_text", "find_file", "load", "readable_by_others", "state_dir"]
 
 FILE_NAME = "atlas.yaml"
 FILE_VARIABLE = "ATLAS_CONFIG"
@@ -71,7 +71,7 @@ def load(*, cwd: Path | None = None, environ: Mapping[str, str] | None = None) -
         return Settings(_state_dir(env, None, here))
     from pulumi_atlas.config._file import parse  # here, because it costs more than the rest of this package
 
-    content = parse(_text(path), path)
+    content = parse(file_text(path), path)
     accounts = {name: _profile(a.provider, a, path, env) for name, a in content.accounts.items()}
     providers = {name: _profile(name, section, path, env) for name, section in content.providers.items()}
     warnings = _warnings(path, [*accounts.values(), *providers.values()])
@@ -180,7 +180,8 @@ def _refuse_strangers(path: Path, cwd: Path) -> None:
     )
 
 
-def _text(path: Path) -> str:
+def file_text(path: Path) -> str:
+    """What the file holds. Raises ConfigError when it cannot be read, or is no text."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
