@@ -23,7 +23,7 @@ from atlas_session.companion.errors import (
 )
 from atlas_session.companion.values import Event, Session
 
-__all__ = ["Answer", "Page", "event", "page", "refusal", "retry_after_s", "session", "unreachable"]
+__all__ = ["Answer", "Page", "event", "page", "refusal", "retry_after_s", "session", "signed_url", "unreachable"]
 
 _MAX_PROBLEM = 300
 _TOKEN = re.compile(r"atlas_[A-Za-z0-9_-]{16,}")
@@ -74,6 +74,15 @@ def page(request: Request, answer: Answer) -> Page:
     if None in sessions or not (cursor is None or (isinstance(cursor, str) and cursor)):
         raise _bad(request, answer, "no list of sessions")
     return Page(tuple(one for one in sessions if one is not None), cursor)
+
+
+def signed_url(request: Request, answer: Answer) -> str:
+    """The signed URL of a 200. Raises BadAnswer."""
+    told = _json(request, answer)
+    url = told.get("url") if isinstance(told, dict) else None
+    if not isinstance(url, str) or not url.startswith(("http://", "https://", "ws://", "wss://")):
+        raise _bad(request, answer, "no URL")
+    return url
 
 
 def event(id: str, kind: str, data: str) -> tuple[Event, Session | None]:
@@ -164,21 +173,28 @@ def _session(told: Any) -> Session | None:
             id=_text(told["id"]),
             status=_text(told["status"]),
             generation=_count(told.get("generation", 0)),
-            urls={_text(port): _text(url) for port, url in (told.get("urls") or {}).items()},
+            urls=_texts(told.get("urls")),
+            labels=_texts(told.get("labels")),
             **optional,
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 
 
-_TEXT_FIELDS = ("owner", "template", "reason", "token", "touch_token")
-_NUMBER_FIELDS = ("deadline", "warning_at", "expires_at", "cost", "now")
+_TEXT_FIELDS = (
+    *("owner", "template", "auth", "deadline_kind", "active_source", "cause", "reason", "token", "touch_token"),
+)
+_NUMBER_FIELDS = ("deadline", "remaining_s", "warning_at", "expires_at", "active_at", "cost", "now")
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("not text")
     return value
+
+
+def _texts(value: Any) -> dict[str, str]:
+    return {_text(name): _text(text) for name, text in (value or {}).items()}
 
 
 def _count(value: Any) -> int:

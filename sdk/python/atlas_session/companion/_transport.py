@@ -154,7 +154,8 @@ class Transport:
 
     def _ask(self, request: Request, connection: Connection, ticket: Ticket) -> http.client.HTTPResponse:
         ticket.hold(connection)
-        connection.deadline = self._clock.monotonic() + self._read_s
+        connection.read_s = self._read_s + request.held_s
+        connection.deadline = self._clock.monotonic() + connection.read_s
         headers = {name: value.encode("utf-8") for name, value in (*self._headers.items(), *request.headers)}
         path = self.endpoint.prefix + request.path
         return connection.ask(request.method, path, request.body, dict(headers))

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from atlas_session.companion import _answers, _requests, _retry
 from atlas_session.companion._answers import Answer
@@ -91,19 +91,42 @@ class AsyncCompanionClient:
         template: str | None = None,
         spec: Mapping[str, Any] | None = None,
         owner: str | None = None,
+        idle_ttl_s: float | None = None,
+        max_lifetime_s: float | None = None,
+        warn_before_s: float | None = None,
+        on_idle: Literal["terminate", "stop"] | None = None,
+        paused_ttl_s: float | None = None,
+        budget: float | None = None,
+        auth: Literal["bearer", "signed_url", "none"] | None = None,
+        labels: Mapping[str, str] | None = None,
+        wait: Literal["ready"] | None = None,
+        timeout_s: float | None = None,
         idempotency_key: str | None = None,
     ) -> Session:
         """As `CompanionClient.open_session`. Give an `idempotency_key` to repeat it after it was cancelled."""
         name = idempotency_key if idempotency_key is not None else new_idempotency_key()
+        lease = {
+            "idle_ttl_s": idle_ttl_s,
+            "max_lifetime_s": max_lifetime_s,
+            "warn_before_s": warn_before_s,
+            "on_idle": on_idle,
+            "paused_ttl_s": paused_ttl_s,
+            "budget": budget,
+            "auth": auth,
+            "labels": None if labels is None else dict(labels),
+        }
+        request = _requests.open_session(template, spec, owner, name, lease=lease, wait=wait, timeout_s=timeout_s)
         try:
-            return await self._session(_requests.open_session(template, spec, owner, name))
+            return await self._session(request)
         except (Unreachable, Busy, BadAnswer) as error:
             with_key_to_repeat(error, name)
             raise
 
-    async def get_session(self, session_id: str) -> Session:
+    async def get_session(
+        self, session_id: str, *, wait: Literal["ready"] | None = None, timeout_s: float | None = None
+    ) -> Session:
         """As `CompanionClient.get_session`."""
-        return await self._session(_requests.get_session(session_id))
+        return await self._session(_requests.get_session(session_id, wait, timeout_s))
 
     async def list_sessions(self, *, owner: str | None = None, status: str | None = None) -> AsyncIterator[Session]:
         """As `CompanionClient.list_sessions`."""
@@ -139,6 +162,37 @@ class AsyncCompanionClient:
     async def rotate(self, session_id: str) -> Session:
         """As `CompanionClient.rotate`."""
         return await self._session(_requests.rotate(session_id))
+
+    async def sign_url(
+        self,
+        session_id: str,
+        path: str | None = None,
+        *,
+        port: str | int | None = None,
+        url: str | None = None,
+        expires_in_s: int = 600,
+        method: str | None = None,
+        prefix: bool = False,
+        not_before: int | None = None,
+        address: str | None = None,
+        single_use: bool = False,
+        form: Literal["url", "path"] = "url",
+    ) -> str:
+        """As `CompanionClient.sign_url`."""
+        fields = {
+            "path": path,
+            "port": None if port is None else str(port),
+            "url": url,
+            "expires_in_s": expires_in_s,
+            "method": method,
+            "prefix": prefix or None,
+            "not_before": not_before,
+            "address": address,
+            "single_use": single_use or None,
+            "form": None if form == "url" else form,
+        }
+        request = _requests.sign_url(session_id, fields)
+        return _answers.signed_url(request, await self._ask(request))
 
     async def close_session(self, session_id: str) -> Session:
         """As `CompanionClient.close_session`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Generator, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from atlas_session.companion import _answers, _requests, _retry
 from atlas_session.companion._answers import Answer
@@ -95,6 +95,16 @@ class CompanionClient:
         template: str | None = None,
         spec: Mapping[str, Any] | None = None,
         owner: str | None = None,
+        idle_ttl_s: float | None = None,
+        max_lifetime_s: float | None = None,
+        warn_before_s: float | None = None,
+        on_idle: Literal["terminate", "stop"] | None = None,
+        paused_ttl_s: float | None = None,
+        budget: float | None = None,
+        auth: Literal["bearer", "signed_url", "none"] | None = None,
+        labels: Mapping[str, str] | None = None,
+        wait: Literal["ready"] | None = None,
+        timeout_s: float | None = None,
         idempotency_key: str | None = None,
     ) -> Session:
         """A new session, with its `token` and `touch_token`; it becomes ready later (`events`, `get_session`).
@@ -103,19 +113,43 @@ class CompanionClient:
             template: The name of a template that the companion declares. Either this or `spec`.
             spec: What to rent, in full; needs an admin's key.
             owner: Whom it is for; limits count per owner.
+            idle_ttl_s: Seconds without activity until it ends, or is paused. This and the following come from the template
+                or the companion's settings when they are None, and cannot exceed the companion's limits.
+            max_lifetime_s: Seconds until it ends in any case.
+            warn_before_s: Seconds before a deadline at which to warn (event ``warning``); 0: never.
+            on_idle: ``"stop"`` pauses it at the end of the idle time, where the provider can.
+            paused_ttl_s: Seconds that a pause may last.
+            budget: Money that it may cost.
+            auth: What its visitors are let in with.
+            labels: Texts to find it by.
+            wait: ``"ready"``: answer when it is ready, or has failed, or `timeout_s` (up to 300, default 60) are over; the
+                session is given as it then is: ask `is_ready`.
             idempotency_key: The same key with the same arguments gives the same session. One is made when it is None, so
                 that a repeat after a lost answer opens no second one; keep one of your own to repeat across restarts.
         """
         name = idempotency_key if idempotency_key is not None else new_idempotency_key()
+        lease = {
+            "idle_ttl_s": idle_ttl_s,
+            "max_lifetime_s": max_lifetime_s,
+            "warn_before_s": warn_before_s,
+            "on_idle": on_idle,
+            "paused_ttl_s": paused_ttl_s,
+            "budget": budget,
+            "auth": auth,
+            "labels": None if labels is None else dict(labels),
+        }
+        request = _requests.open_session(template, spec, owner, name, lease=lease, wait=wait, timeout_s=timeout_s)
         try:
-            return self._session(_requests.open_session(template, spec, owner, name))
+            return self._session(request)
         except (Unreachable, Busy, BadAnswer) as error:
             with_key_to_repeat(error, name)
             raise
 
-    def get_session(self, session_id: str) -> Session:
-        """The session as it is. Reading it is no activity."""
-        return self._session(_requests.get_session(session_id))
+    def get_session(
+        self, session_id: str, *, wait: Literal["ready"] | None = None, timeout_s: float | None = None
+    ) -> Session:
+        """The session as it is, or with ``wait="ready"`` as in `open_session`. Reading it is no activity."""
+        return self._session(_requests.get_session(session_id, wait, timeout_s))
 
     def list_sessions(self, *, owner: str | None = None, status: str | None = None) -> Iterator[Session]:
         """The sessions of that owner, or in that status, or all; asked for page by page."""
@@ -153,6 +187,53 @@ class CompanionClient:
         When the answer is lost (Unreachable, `sent`), the new token is lost too: rotate again.
         """
         return self._session(_requests.rotate(session_id))
+
+    def sign_url(
+        self,
+        session_id: str,
+        path: str | None = None,
+        *,
+        port: str | int | None = None,
+        url: str | None = None,
+        expires_in_s: int = 600,
+        method: str | None = None,
+        prefix: bool = False,
+        not_before: int | None = None,
+        address: str | None = None,
+        single_use: bool = False,
+        form: Literal["url", "path"] = "url",
+    ) -> str:
+        """A URL of the session's pod that works without a header, for a while; for sessions with ``auth="signed_url"``.
+
+        Args:
+            path: At the pod, with its query if it has one. Either this or `url`.
+            port: Of those that the pod has; default: its only one.
+            url: The whole URL, one of the session's.
+            expires_in_s: Seconds that it works, from `not_before`: up to seven days, or 900 in the path form.
+            method: In capitals; default: ``GET``, which allows ``HEAD`` too.
+            prefix: Allow everything below the path, which ends with ``/``.
+            not_before: Unix seconds before which it does not work; default: now.
+            address: The only client address (IPv4), or network (/64, IPv6), that may use it.
+            single_use: It works once.
+            form: ``"path"`` puts the grant before the path, so that relative addresses inside carry it along, as those
+                of a playlist do: it is for the folder of the path.
+
+        Rotate and the end of the session revoke it.
+        """
+        fields = {
+            "path": path,
+            "port": None if port is None else str(port),
+            "url": url,
+            "expires_in_s": expires_in_s,
+            "method": method,
+            "prefix": prefix or None,
+            "not_before": not_before,
+            "address": address,
+            "single_use": single_use or None,
+            "form": None if form == "url" else form,
+        }
+        request = _requests.sign_url(session_id, fields)
+        return _answers.signed_url(request, self._ask(request))
 
     def close_session(self, session_id: str) -> Session:
         """End the session for good. The answer comes before it has ended; SessionEnded says that it had before."""

@@ -19,26 +19,45 @@ GONE = FINAL | {"terminating", "irrevocable"}
 class Session:
     """A session as the companion described it. Times are unix seconds by the companion's clock; None is not known, or none.
 
-    `urls`: port → address. `deadline`: when it ends or is paused unless something is done; `warning_at`: when to warn of
-    that; `expires_at`: when its lifetime ends, whatever is done. `cost`: money so far. `reason`: why it is as it is.
-    `now`: the companion's clock when it answered. `token` (for the pod) and `touch_token` (for the companion) are there
-    in the answer that made them, and nowhere else.
+    `urls`: port → address. `deadline`: when it ends or is paused unless something is done, because of `deadline_kind`
+    (``idle``, ``lifetime``, ``budget``, ``paused``); `remaining_s`: seconds until then, from `now`; `warning_at`: when to
+    warn of that; `expires_at`: when its lifetime ends, whatever is done. `active_at`, `active_source`: the last activity.
+    `cost`: money so far. `cause`, `reason`: why it is as it is, in a word and in a sentence. `now`: the companion's clock
+    when it answered. `token` (for the pod) and `touch_token` (for the companion) are there in the answer that made them,
+    and nowhere else.
     """
 
     id: str
     status: str
     owner: str | None = None
     template: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    auth: str | None = None
     generation: int = 0
     urls: Mapping[str, str] = field(default_factory=dict, hash=False)
     deadline: float | None = None
+    deadline_kind: str | None = None
+    remaining_s: float | None = None
     warning_at: float | None = None
     expires_at: float | None = None
+    active_at: float | None = None
+    active_source: str | None = None
     cost: float | None = None
+    cause: str | None = None
     reason: str | None = None
     now: float | None = None
     token: str | None = field(default=None, repr=False)
     touch_token: str | None = field(default=None, repr=False)
+
+    @property
+    def state(self) -> str:
+        """Another name of `status`."""
+        return self.status
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its pod can be used."""
+        return self.status == "ready"
 
     @property
     def is_gone(self) -> bool:

@@ -25,11 +25,24 @@ KEY = "backend-key-of-the-tests"
 DEADLINE_S = 20.0
 PAGE = 2
 
-_ROUTE = re.compile(r"/v1/sessions/([A-Za-z0-9_-]{1,64})(?:/(touch|extend|pause|resume|rotate|events))?")
+_ROUTE = re.compile(r"/v1/sessions/([A-Za-z0-9_-]{1,64})(?:/(touch|extend|pause|resume|rotate|events|signed-urls))?")
 _FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "touch": {"source": str, "idle_s": (int, float), "count": int},
     "extend": {"seconds": int},
 }
+_NUMBERS = ("idle_ttl_s", "max_lifetime_s", "warn_before_s", "paused_ttl_s", "budget")
+_TEXTS = ("template", "owner", "on_idle", "auth")
+_LEASE: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(_NUMBERS, (int, float)),
+    **dict.fromkeys(_TEXTS, str),
+    **dict.fromkeys(("spec", "labels"), dict),
+}
+_SIGNED: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("path", "port", "url", "method", "address", "form"), str),
+    **dict.fromkeys(("expires_in_s", "not_before"), int),
+    **dict.fromkeys(("prefix", "single_use"), bool),
+}
+_WAIT = re.compile(r"wait=ready&timeout_s=[0-9]{1,3}(\.[0-9]+)?")
 
 
 class FakeClock(Clock):
@@ -79,7 +92,8 @@ async def until_async(condition: Callable[[], object]) -> None:
 class FakeCompanion:
     """`say` what goes wrong with the next requests; `requests` are those that came, as ``POST /v1/…``.
 
-    `violations`: how requests broke the contract. `touches`: the bodies of all touches. `clock`: its unix time.
+    `violations`: how requests broke the contract. `touches`, `asked`: the bodies of all touches, and of what opened a session or
+    asked for a URL. `clock`: its unix time.
     """
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, prefix: str = "") -> None:
@@ -89,6 +103,7 @@ class FakeCompanion:
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.touches: list[dict[str, Any]] = []
+        self.asked: list[dict[str, Any]] = []
         self.violations: list[str] = []
         self.connections = 0
         self.opened = 0
@@ -278,6 +293,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         path = url.path.removeprefix(companion.prefix)
         self._check(path, body)
+        if url.query and not (self.command == "GET" and path == "/v1/sessions") and not _WAIT.fullmatch(url.query):
+            companion.violations.append(f"{self.command} of {self.path}")
         if self.headers.get("Authorization") != f"Bearer {companion.key}":
             self._problem(401, "no")
         elif path == "/v1/sessions":
@@ -320,10 +337,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         told = json.loads(body)
         if verb == "sessions":
-            if ("template" in told) == ("spec" in told) or set(told) - {"template", "spec", "owner"}:
-                wrong.append(f"open with {sorted(told)}")
+            if ("template" in told) == ("spec" in told) or not _fits(told, _LEASE):
+                wrong.append(f"open with {told}")
             if not re.fullmatch(r"[!-~]{1,255}", self.headers.get("Idempotency-Key") or ""):
                 wrong.append("open without an idempotency key")
+            return
+        if verb == "signed-urls":
+            if ("path" in told) == ("url" in told) or "expires_in_s" not in told or not _fits(told, _SIGNED):
+                wrong.append(f"signed-urls with {told}")
             return
         fields = _FIELDS[verb]
         if set(told) != set(fields) or not all(
@@ -347,6 +368,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._json(201, made)
             return
         companion.opened += 1
+        companion.asked.append(told)
         id = companion.add(f"s{companion.opened}", "requested", owner=told.get("owner"), template=told.get("template"))
         made = {**companion.sessions[id], "token": f"atlas_{'t' * 43}", "touch_token": f"atlas_{'u' * 43}", "new": 1}
         companion.secrets[name] = (body.decode(), made)
@@ -367,6 +389,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         row = companion.sessions[id]
         if verb == "events":
             self._events(id)
+            return
+        if verb == "signed-urls":
+            companion.asked.append(told)
+            self._json(200, {"url": f"{row['urls']['8888']}/atlas-access/…{told.get('path')}", "expires_at": 1})
             return
         if verb == "touch":
             companion.touches.append(told)
@@ -414,6 +440,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+
+def _fits(told: dict[str, Any], fields: dict[str, type | tuple[type, ...]]) -> bool:
+    """Whether it has no other fields than these, of these types; a bool is no number."""
+    return not set(told) - set(fields) and all(
+        isinstance(value, fields[name]) and (type(value) is not bool or fields[name] is bool)
+        for name, value in told.items()
+    )
 
 
 class Face:
