@@ -1,0 +1,44 @@
+"""A wait that ends early when something happens, by whichever clock is in use."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any
+
+from pulumi_atlas.rules.clock import Clock
+
+__all__ = ["BackOff", "pause"]
+
+
+async def pause(clock: Clock, seconds: float | None, *early: asyncio.Event) -> None:
+    """Wait so long (None: for ever), or until one of the events is set."""
+    waits: list[Coroutine[Any, Any, Any]] = [event.wait() for event in early]
+    if seconds is not None:
+        waits.append(clock.sleep(max(0.0, seconds)))
+    tasks = [asyncio.ensure_future(one) for one in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+class BackOff:
+    """How long to wait after each failure in a row: from `first` seconds, doubled, up to `most`."""
+
+    def __init__(self, first: float = 0.5, most: float = 30.0) -> None:
+        self._first, self._most = first, most
+        self.failures = 0
+
+    def failed(self) -> float:
+        """One failure more; the seconds to wait now."""
+        self.failures += 1
+        return min(self._most, self._first * float(2 ** min(self.failures - 1, 16)))
+
+    def worked(self) -> None:
+        self.failures = 0
