@@ -23,12 +23,21 @@ setup: $(STAMP) engine ## Make .venv from the hash lock, install the package int
 engine: $(STAMP) ## Have a Pulumi engine: an installed one, the vendor's, or one built from Go modules (once, about 5 min)
 	@folder=$$($(PY) tools/engine/ensure); echo "engine: $$folder"
 
+.PHONY: browser
+browser: $(STAMP) ## Have a Chromium for the tests of pages: an installed one, or Debian's package (as root)
+	@path=$$($(PY) tools/browser/ensure); echo "browser: $$path"
+
+# Without a browser the other tests run all the same, and those of pages fail with the sentence that this prints.
+.PHONY: try-browser
+try-browser: $(STAMP)
+	@$(PY) tools/browser/ensure >/dev/null || true
+
 .PHONY: demo
 demo: setup ## Run the first example from preview to destroy, and check each step
 	@$(PY) examples/demo.py
 
 .PHONY: test
-test: setup ## Run every test
+test: setup try-browser ## Run every test
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal --timeout 900 $(ARGS)
 
 .PHONY: check

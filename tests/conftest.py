@@ -22,7 +22,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 
 from pulumi_atlas.processes import ProcessIdentity, environment_of, identify, send_signal
 
-KEPT = ("ATLAS_ENGINE_DIR", "ATLAS_HYPOTHESIS_PROFILE")
+KEPT = ("ATLAS_CHROMIUM", "ATLAS_ENGINE_DIR", "ATLAS_HYPOTHESIS_PROFILE")
 OUTSIDE_TESTS = pytest.StashKey[Path]()
 GOES_BY_ITSELF_S = 3.0
 
