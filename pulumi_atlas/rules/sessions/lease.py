@@ -21,7 +21,9 @@ __all__ = [
     "cost_at",
     "deadlines",
     "judge",
+    "marks",
     "remaining_s",
+    "warned_of",
 ]
 
 DeadlineKind = Literal["idle", "lifetime", "budget", "paused"]
@@ -78,7 +80,8 @@ class Tenure(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """An end that will come unless something changes. `identity` names it: one warning for each. Times are monotonic."""
+    """An end that will come unless something changes. `identity` names it, without spaces: one warning for each. Times are
+    monotonic."""
 
     kind: DeadlineKind
     at: float
@@ -119,10 +122,10 @@ def judge(tenure: Tenure, now: Moment) -> Verdict:
     found = deadlines(tenure, now)
     if found and found[0].at <= now.mono:
         return Verdict("end", found[0], now.mono)
-    looks = []
+    looks, warned = [], marks(tenure.warned)
     for one in found:
         looks.append(one.at)
-        if one.warn_at is None or tenure.warned == one.identity:
+        if one.warn_at is None or one.identity in warned:
             continue
         if one.warn_at <= now.mono:
             return Verdict("warn", one, now.mono)
@@ -134,6 +137,19 @@ def remaining_s(tenure: Tenure, now: Moment) -> float | None:
     """Seconds until the first deadline, 0 or more; None when there is none."""
     found = deadlines(tenure, now)
     return max(0.0, found[0].at - now.mono) if found else None
+
+
+def marks(warned: str | None) -> tuple[str, ...]:
+    """The deadlines that were warned of, by identity. Several may stand at once, or two would be warned of in turns for ever."""
+    return tuple((warned or "").split())
+
+
+def warned_of(tenure: Tenure, now: Moment, identity: str, *, keep: str = "") -> str:
+    """What `warned` becomes when that deadline is warned of too; those that passed are dropped. `keep`: how marks begin
+    that are no deadline of the session's own."""
+    current = {one.identity for one in deadlines(tenure, now)}
+    stay = [mark for mark in marks(tenure.warned) if mark in current or (keep and mark.startswith(keep))]
+    return " ".join([*(mark for mark in stay if mark != identity), identity])
 
 
 def _idle(t: Tenure) -> Deadline | None:
