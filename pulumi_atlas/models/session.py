@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from pulumi_atlas.models._base import Frozen, WholeNumber
+from pulumi_atlas.models.compute import ComputeSpec
+from pulumi_atlas.models.ready import Ready
 
 __all__ = [
     "FINAL_STATES",
@@ -20,6 +22,7 @@ __all__ = [
     "SessionAuth",
     "SessionEvent",
     "SessionRequest",
+    "SessionSpec",
     "SessionState",
 ]
 
@@ -108,6 +111,18 @@ class SessionRequest(Lease):
     ] = {}
 
 
+class SessionSpec(ComputeSpec):
+    """The pod of a session: what is asked for, where, and what must be true before it counts as ready."""
+
+    provider: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    account: Annotated[str, Field(min_length=1)] | None = None
+    ready: Ready | None = None
+
+    def compute(self) -> ComputeSpec:
+        """The part that the provider is asked for."""
+        return ComputeSpec.model_construct(**{field: getattr(self, field) for field in ComputeSpec.model_fields})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """What the store knows of a session: one row. Times are unix seconds, durations seconds, money in the account's currency.
@@ -115,7 +130,8 @@ class Session:
     `version` grows with every write of the row; a write names the version that it was decided on. `generation` is another
     number: only rotate and resume raise it, and what was issued before is refused then. `birth` is that of the creation
     under way or done; `pod_id` is known once the provider answered. `outcome`: which final state follows when the pod is
-    gone. `spec` is without `env`, whose values are kept sealed until the pod is rented (`sealed_env`), and not at all afterwards.
+    gone. `spec` is a `SessionSpec` without `env` and `provider_options`, which are kept sealed until the pod is rented
+    (`sealed_env`), and not at all afterwards. `warned`: identities of the deadlines that were warned of, with spaces between.
 
     Money: `cost_settled` up to `cost_since`, from there `cost_per_hour` (None: the price is not known).
     """

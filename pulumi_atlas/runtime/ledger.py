@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import itertools
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,7 +20,7 @@ from pulumi_atlas.models.session import GONE_STATES, Cause, Session, SessionEven
 from pulumi_atlas.rules.clock import Clock
 from pulumi_atlas.rules.sessions.lease import Moment, Verdict, judge
 from pulumi_atlas.rules.sessions.states import may_follow
-from pulumi_atlas.runtime.store.contract import Answered, BirthNote, Stale, Store, StoreUnavailable, TouchRow
+from pulumi_atlas.runtime.store.contract import Answered, BirthNote, Stale, Store, TouchRow
 from pulumi_atlas.runtime.view import shown
 
 __all__ = ["Change", "Happened", "Ledger", "Live", "SessionGone"]
@@ -79,10 +80,17 @@ class Live:
         self.dirty = False
         self.settling: asyncio.Event | None = None  # set while a write decides whether it is gone
         self.looked_at: float | None = None  # the entry of the deadline index that counts
-        self.take(session)
+        self.take(session, now)
 
-    def take(self, session: Session) -> None:
-        """What a written row says. Activity in memory is never older than the row's."""
+    @property
+    def is_gone(self) -> bool:
+        """Over for who uses it."""
+        return self.state in GONE_STATES
+
+    def take(self, session: Session, now: Moment) -> None:
+        """What a written row says. Activity and wishes in memory are never older than the row's."""
+        if session.keep_until is not None and (self.keep_until is None or session.keep_until > self.keep_until):
+            self.keep_until, self.keep_mono = session.keep_until, now.mono_of(session.keep_until)
         self.state: SessionState = session.state
         self.version, self.generation = session.version, session.generation
         self.touch_hash, self.guard_hash = session.touch_hash, session.guard_hash
@@ -116,12 +124,14 @@ class Live:
 class Ledger:
     """All sessions of one companion. Belongs to one event loop.
 
-    `listeners` are told of each written change, in order. `index` is the reaper's: deadlines by monotonic time.
+    `listeners` are told of each written change, in order. `states` counts the sessions by their state.
     """
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self.store, self.clock = store, clock
         self.live: dict[str, Live] = {}
+        self.states: Counter[SessionState] = Counter()
+        self._owners: dict[str, set[str]] = {}
         self.listeners: list[Listener] = []
         self.earlier = asyncio.Event()  # something is due sooner than what was
         self._index: list[tuple[float, int, str]] = []
@@ -143,9 +153,18 @@ class Ledger:
             live.active_mono = min(now.mono, live.active_mono + down_s)
             live.keep_mono = None if live.keep_mono is None else live.keep_mono + down_s
             live.grace_mono = now.mono + grace_s
-            self.live[session.id] = live
+            self._enter(live)
             self.reindex(live, now)
         return len(self.live)
+
+    @property
+    def not_gone(self) -> int:
+        """How many sessions there are that somebody may use."""
+        return len(self.live) - sum(self.states[state] for state in GONE_STATES)
+
+    def of_owner(self, owner: str) -> list[Live]:
+        """The owner's sessions that are not final."""
+        return [self.live[one] for one in self._owners.get(owner, ())]
 
     def __getitem__(self, session_id: str) -> Live:
         """The entry. Raises NotFound when it is final or unknown; the store may still know it."""
@@ -159,14 +178,14 @@ class Ledger:
         session = await self.store.get(session_id)
         if session is None:
             raise NotFound(f"there is no session {session_id}")
-        return self._fresh(session)
+        return self.freshened(session)
 
     async def add(self, session: Session, actor: str, answered: Answered | None = None) -> Session:
         """A new session, with its first event. Raises Conflict as `Store.add`."""
         now = self.moment()
         first = _event(session, "status", actor, "opened", now, shown(session, now))
         added, events = await self.store.add(session, [first], answered)
-        self.live[added.id] = Live(added, now)
+        self._enter(Live(added, now))
         self._told(added, events)
         return added
 
@@ -180,6 +199,7 @@ class Ledger:
         async with lock:
             session = await self.read(session_id)
             while True:
+                self._notice(session)
                 change = decide(session)
                 if change is None:
                     return session
@@ -188,7 +208,7 @@ class Ledger:
                 except Stale as stale:  # somebody else's companion or an operator's tool
                     if stale.current is None:
                         raise NotFound(f"there is no session {session_id}") from None
-                    session = self._fresh(stale.current)
+                    session = self.freshened(stale.current)
 
     async def flush(self) -> int:
         """Make activity durable. How many rows were written. On StoreUnavailable all of it stays in memory."""
@@ -199,7 +219,7 @@ class Ledger:
             self.live[row.session_id].dirty = False
         try:
             await self.store.flush(rows, now=self.clock.now())
-        except StoreUnavailable:
+        except BaseException:  # also when we are stopped in the middle: rather counted twice than lost
             for row in rows:
                 if row.session_id in self.live:
                     self.live[row.session_id].dirty = True
@@ -282,24 +302,48 @@ class Ledger:
         try:
             written, numbered = await self.store.change(session.id, session.version, fields, events, change.births)
             self._told(written, numbered)
-            return self._fresh(written)
+            return self.freshened(written)
         finally:
             if live is not None and live.settling is not None:
                 live.settling.set()
                 live.settling = None
 
+    def _enter(self, live: Live) -> None:
+        self.live[live.id] = live
+        self.states[live.state] += 1
+        if live.owner is not None:
+            self._owners.setdefault(live.owner, set()).add(live.id)
+
+    def _leave(self, live: Live) -> None:
+        del self.live[live.id]
+        self.states[live.state] -= 1
+        mine = self._owners.get(live.owner or "")
+        if mine is not None:
+            mine.discard(live.id)
+            if not mine:
+                del self._owners[live.owner or ""]
+
+    def _notice(self, session: Session) -> None:
+        """The row is ahead of us: a write was done although we were told that it failed, or somebody else wrote."""
+        live = self.live.get(session.id)
+        if live is not None and live.version < session.version:
+            self._told(session, ())
+
     def _told(self, session: Session, events: Sequence[SessionEvent]) -> None:
         live = self.live.get(session.id)
         if live is not None:
-            live.take(session)
+            self.states[live.state] -= 1
+            live.take(session, self.moment())
+            self.states[live.state] += 1
             if session.is_final:
-                del self.live[session.id]
+                self._leave(live)
             else:
                 self.reindex(live, self.moment())
         for listener in self.listeners:
-            listener(self._fresh(session), events)
+            listener(self.freshened(session), events)
 
-    def _fresh(self, session: Session) -> Session:
+    def freshened(self, session: Session) -> Session:
+        """A row as the store has it, with the activity that is only in memory."""
         live = self.live.get(session.id)
         if live is None:
             return session

@@ -56,7 +56,8 @@ class Tenure(Protocol):
     """What decides about a session's end. `…_mono` are monotonic seconds, the other times unix seconds.
 
     `active_at`, `keep_until`: last activity, and until when it was asked to be kept; they name the idle deadline. After a
-    restart `grace_mono` is the earliest that idleness may end it; None once it was touched.
+    restart `grace_mono` is the earliest that idleness may end it; None once it was touched. `warned` holds the identities
+    of the deadlines that were warned of, with spaces between: see `warned_with`.
     """
 
     state: SessionState
@@ -131,6 +132,16 @@ def judge(tenure: Tenure, now: Moment) -> Verdict:
             return Verdict("warn", one, now.mono)
         looks.append(one.warn_at)
     return Verdict("wait", None, min(looks, default=None))
+
+
+def warned_with(tenure: Tenure, deadline: Deadline, now: Moment) -> str:
+    """`warned` after a warning of that deadline: its identity, and those of other deadlines that still stand."""
+    standing = {one.identity for one in deadlines(tenure, now)} | {deadline.identity}
+    return " ".join(sorted(standing & (_warned(tenure) | {deadline.identity})))
+
+
+def _warned(tenure: Tenure) -> set[str]:
+    return set((tenure.warned or "").split())
 
 
 def remaining_s(tenure: Tenure, now: Moment) -> float | None:
