@@ -3,24 +3,27 @@
 Every commit is on disk before its callers are answered (`synchronous=FULL`). Reads see what was committed. Failures leave
 as StoreUnavailable; the next call tries again with a fresh connection.
 
+A transaction runs as a whole in the thread of its door. Statement by statement through the event loop (aiosqlite), a change
+takes seventeen crossings between threads, and several times as long.
+
 Failpoints: `store.commit` (all is written, nothing is committed), `store.committed` (nobody was answered yet).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from os.path import samestat
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import URL, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from pulumi_atlas import failpoints
 from pulumi_atlas.runtime.store._failures import mapped
@@ -29,7 +32,10 @@ from pulumi_atlas.runtime.store.contract import StoreUnavailable
 __all__ = ["Database", "Work"]
 
 T = TypeVar("T")
-Work = Callable[[AsyncConnection], Awaitable[T]]
+#: What is done in a transaction, in a thread: it must not touch what belongs to the event loop.
+Work = Callable[[Connection], T]
+#: A value, or why there is none.
+Outcome = tuple[Any, BaseException | None]
 
 #: The most writes that share one commit. Each waits for all of them, so not too many.
 _TOGETHER = 64
@@ -42,12 +48,14 @@ class Database:
 
     def __init__(self, path: Path, *, guard: Callable[[], None], busy_timeout_s: float) -> None:
         self._path, self._guard = path, guard
-        self._writer = _engine(path, busy_timeout_s, writes=True)
-        self._readers = _engine(path, busy_timeout_s, writes=False)
-        self._line: deque[tuple[Work[Any], asyncio.Future[Any]]] = deque()
-        self._working: asyncio.Task[None] | None = None
-        self._closed = False
         self._file = path.stat()
+        self._writer = _engine(path, busy_timeout_s, writes=True)
+        self._reader = _engine(path, busy_timeout_s, writes=False)
+        self._writing = ThreadPoolExecutor(1, "atlas-store-write")
+        self._reading = ThreadPoolExecutor(_READERS, "atlas-store-read")
+        self._line: deque[tuple[Work[Any], asyncio.Future[Any]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in a transaction of its own, or in one with others, undone alone when it raises. A caller that is
@@ -56,68 +64,68 @@ class Database:
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(_looked_at)
         self._line.append((work, answer))
-        if self._working is None:
-            self._working = asyncio.ensure_future(self._work())
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._write_line())
         return await asyncio.shield(answer)
 
     async def read(self, work: Work[T]) -> T:
         """Run `work`, which only reads: one statement sees one state."""
         self._check_open()
-        self._check_file()
-        with mapped(self._path):
-            async with self._readers.connect() as connection:
-                return await work(connection)
+        return await asyncio.get_running_loop().run_in_executor(self._reading, self._read, work)
 
     async def aclose(self) -> None:
         """Finish what is in line, then close. Safe to repeat."""
         self._closed = True
-        if self._working is not None:
-            await asyncio.wait([self._working])
-        await self._writer.dispose()
-        await self._readers.dispose()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        await asyncio.get_running_loop().run_in_executor(None, self._close)
 
-    async def _work(self) -> None:
+    def _close(self) -> None:
+        self._writing.shutdown()
+        self._reading.shutdown()
+        self._reader.dispose()
+        self._writer.dispose()  # the last one: it moves the journal into the file
+
+    async def _write_line(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while self._line:
                 batch = [self._line.popleft() for _ in range(min(len(self._line), _TOGETHER))]
-                await self._batch(batch)
+                works = [work for work, _ in batch]
+                outcomes = await loop.run_in_executor(self._writing, self._batch, works)
+                for (_, answer), outcome in zip(batch, outcomes, strict=True):
+                    _settle(answer, outcome)
         finally:
-            self._working = None
-            for _, answer in self._line:  # only when this task was cancelled
-                answer.cancel()
-            self._line.clear()
+            self._task = None
 
-    async def _batch(self, batch: list[tuple[Work[Any], asyncio.Future[Any]]]) -> None:
+    # -- in a thread
+
+    def _read(self, work: Work[T]) -> T:
+        self._check_file()
+        with mapped(self._path), self._reader.connect() as connection:
+            return work(connection)
+
+    def _batch(self, works: list[Work[Any]]) -> list[Outcome]:
         """One transaction. Whoever failed alone is told alone; a failure of the database is everybody's."""
-        outcomes: list[tuple[asyncio.Future[Any], Any, Exception | None]] = []
         try:
-            with mapped(self._path):
-                async with self._transaction() as connection:
-                    for work, answer in batch:
-                        outcomes.append((answer, *await _attempt(connection, work, alone=len(batch) == 1)))
-        except StoreUnavailable as failure:
-            outcomes = [(answer, None, failure) for _, answer in batch]
-        except Exception as error:  # noqa: BLE001 (the callers get it)
-            outcomes = [(answer, None, error) for _, answer in batch]
-        except BaseException:
-            for _, answer in batch:
-                answer.cancel()
-            raise
-        for outcome in outcomes:
-            _settle(*outcome)
+            with mapped(self._path), self._transaction() as connection:
+                alone = len(works) == 1
+                return [_attempt(connection, work, alone=alone) for work in works]
+        except BaseException as error:  # noqa: BLE001 (the callers get it)
+            return [(None, error)] * len(works)
 
-    @contextlib.asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        async with self._writer.connect() as connection:
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._writer.connect() as connection:
             try:
-                async with connection.begin():
+                with connection.begin():
                     yield connection
                     self._check_file()
                     self._guard()
                     failpoints.reach("store.commit")
             except (SQLAlchemyError, sqlite3.Error) as error:
                 if not isinstance(error, IntegrityError):
-                    await connection.invalidate()  # whatever state it is in, the next one is fresh
+                    connection.invalidate()  # whatever state it is in, the next one is fresh
                 raise
         failpoints.reach("store.committed")
 
@@ -133,26 +141,27 @@ class Database:
             raise StoreUnavailable(
                 f"the store {self._path} is not there any more", hint="put the file back, or restart the companion"
             ) from None
-        if not os.path.samestat(there, self._file):
+        if not samestat(there, self._file):
             raise StoreUnavailable(
                 f"the store {self._path} was replaced by another file", hint="restart the companion to use that one"
             )
 
 
-async def _attempt(connection: AsyncConnection, work: Work[Any], *, alone: bool) -> tuple[Any, Exception | None]:
+def _attempt(connection: Connection, work: Work[Any], *, alone: bool) -> Outcome:
     """Its result or its own failure. Among others it is undone alone; failures of the database pass."""
     if alone:
-        return await work(connection), None
+        return work(connection), None
     try:
-        async with connection.begin_nested():
-            return await work(connection), None
+        with connection.begin_nested():
+            return work(connection), None
     except (SQLAlchemyError, sqlite3.Error):
         raise
     except Exception as error:  # noqa: BLE001 (its caller gets it)
         return None, error
 
 
-def _settle(answer: asyncio.Future[Any], value: Any, error: Exception | None) -> None:
+def _settle(answer: asyncio.Future[Any], outcome: Outcome) -> None:
+    value, error = outcome
     if answer.done():
         return
     if error is not None:
@@ -166,41 +175,36 @@ def _looked_at(answer: asyncio.Future[Any]) -> None:
         answer.exception()  # its caller may have been cancelled
 
 
-def _engine(path: Path, busy_timeout_s: float, *, writes: bool) -> AsyncEngine:
+def _engine(path: Path, busy_timeout_s: float, *, writes: bool) -> Engine:
     """`mode=rw`: a file that went is not made anew."""
-    url = URL.create("sqlite+aiosqlite", database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"})
-    engine = create_async_engine(
+    url = URL.create("sqlite+pysqlite", database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"})
+    engine = create_engine(
         url,
-        connect_args={"timeout": busy_timeout_s},
+        connect_args={"timeout": busy_timeout_s, "check_same_thread": False},
         pool_size=1 if writes else _READERS,
         max_overflow=0,
         pool_reset_on_return=None,
         hide_parameters=True,
     )
-    event.listen(engine.sync_engine, "connect", _prepare_writer if writes else _prepare_reader)
+    event.listen(engine, "connect", _prepare_writer if writes else _prepare_reader)
     if writes:
-        event.listen(engine.sync_engine, "begin", _begin_immediate)
+        event.listen(engine, "begin", _begin_immediate)
     return engine
 
 
-def _prepare_writer(connection: Any, _record: Any) -> None:
+def _prepare_writer(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun by us alone
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    (mode,) = cursor.fetchone()
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute(f"PRAGMA journal_size_limit={_JOURNAL_LIMIT}")
-    cursor.close()
+    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute(f"PRAGMA journal_size_limit={_JOURNAL_LIMIT}")
     if mode != "wal":
         raise StoreUnavailable("the file system of the store cannot share memory (WAL), as network file systems cannot")
 
 
-def _prepare_reader(connection: Any, _record: Any) -> None:
+def _prepare_reader(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA query_only=ON")
-    cursor.close()
+    connection.execute("PRAGMA query_only=ON")
 
 
-def _begin_immediate(connection: Any) -> None:
+def _begin_immediate(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, Table, and_, delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, select, update
 
 from pulumi_atlas.models.session import FINAL_STATES, SessionEvent
 from pulumi_atlas.runtime.store import _rows as rows
@@ -29,48 +28,46 @@ __all__ = [
 ]
 
 
-async def append(
-    connection: AsyncConnection, happened: Sequence[SessionEvent], webhooks: Collection[str]
+def append(
+    connection: Connection, happened: Sequence[SessionEvent], webhooks: Collection[str]
 ) -> tuple[SessionEvent, ...]:
     """Number and insert events, each with a delivery to each webhook, due at once."""
     if not happened:
         return ()
     statement = update(meta).values(last_event=meta.c.last_event + len(happened)).returning(meta.c.last_event)
-    last = (await connection.execute(statement)).scalar_one()
+    last = (connection.execute(statement)).scalar_one()
     first = last - len(happened) + 1
     numbered = tuple(replace(one, number=number) for number, one in enumerate(happened, first))
-    await connection.execute(insert(events), [rows.event_row(one) for one in numbered])
+    connection.execute(insert(events), [rows.event_row(one) for one in numbered])
     outgoing = [
         {"event_number": one.number, "webhook": name, "attempt": 0, "due_at": one.at, "last_error": ""}
         for one in numbered
         for name in sorted(webhooks)
     ]
     if outgoing:
-        await connection.execute(insert(deliveries), outgoing)
+        connection.execute(insert(deliveries), outgoing)
     return numbered
 
 
-async def newer(
-    connection: AsyncConnection, after: int, session_id: str | None, limit: int
-) -> tuple[SessionEvent, ...]:
+def newer(connection: Connection, after: int, session_id: str | None, limit: int) -> tuple[SessionEvent, ...]:
     statement = select(*rows.EVENT).where(events.c.number > after).order_by(events.c.number).limit(limit)
     if session_id is not None:
         statement = statement.where(events.c.session_id == session_id)
-    return tuple(rows.event_of(row) for row in (await connection.execute(statement)).all())
+    return tuple(rows.event_of(row) for row in (connection.execute(statement)).all())
 
 
-async def event_range(connection: AsyncConnection) -> tuple[int, int]:
+def event_range(connection: Connection) -> tuple[int, int]:
     oldest = select(func.min(events.c.number)).scalar_subquery()
-    kept, last = (await connection.execute(select(oldest, meta.c.last_event))).one()
+    kept, last = (connection.execute(select(oldest, meta.c.last_event))).one()
     return (last + 1 if kept is None else kept), last
 
 
-async def keep_deliveries(connection: AsyncConnection, names: Collection[str]) -> None:
+def keep_deliveries(connection: Connection, names: Collection[str]) -> None:
     """Drop deliveries to all others."""
-    await connection.execute(delete(deliveries).where(deliveries.c.webhook.not_in(sorted(names))))
+    connection.execute(delete(deliveries).where(deliveries.c.webhook.not_in(sorted(names))))
 
 
-async def due(connection: AsyncConnection, now: float, limit: int) -> tuple[Delivery, ...]:
+def due(connection: Connection, now: float, limit: int) -> tuple[Delivery, ...]:
     statement = (
         select(*rows.EVENT, deliveries.c.webhook, deliveries.c.attempt, deliveries.c.due_at, deliveries.c.last_error)
         .join_from(deliveries, events, events.c.number == deliveries.c.event_number)
@@ -78,39 +75,39 @@ async def due(connection: AsyncConnection, now: float, limit: int) -> tuple[Deli
         .order_by(deliveries.c.due_at, deliveries.c.event_number, deliveries.c.webhook)
         .limit(limit)
     )
-    found = (await connection.execute(statement)).all()
+    found = (connection.execute(statement)).all()
     width = len(rows.EVENT)
     return tuple(Delivery(rows.event_of(row[:width]), *row[width:]) for row in found)
 
 
-async def next_due(connection: AsyncConnection) -> float | None:
-    first: float | None = (await connection.execute(select(func.min(deliveries.c.due_at)))).scalar_one()
+def next_due(connection: Connection) -> float | None:
+    first: float | None = (connection.execute(select(func.min(deliveries.c.due_at)))).scalar_one()
     return first
 
 
-async def delivered(connection: AsyncConnection, number: int, webhook: str) -> None:
-    await connection.execute(delete(deliveries).where(_one(number, webhook)))
+def delivered(connection: Connection, number: int, webhook: str) -> None:
+    connection.execute(delete(deliveries).where(_one(number, webhook)))
 
 
-async def postponed(connection: AsyncConnection, number: int, webhook: str, due_at: float, error: str) -> None:
+def postponed(connection: Connection, number: int, webhook: str, due_at: float, error: str) -> None:
     later = {"attempt": deliveries.c.attempt + 1, "due_at": due_at, "last_error": error}
-    await connection.execute(update(deliveries).where(_one(number, webhook)).values(later))
+    connection.execute(update(deliveries).where(_one(number, webhook)).values(later))
 
 
-async def prune_events(connection: AsyncConnection, before: float, limit: int) -> int:
+def prune_events(connection: Connection, before: float, limit: int) -> int:
     """Forget old events from the first on, up to one that is young or not delivered yet: those kept have no holes, so that
     a reader who missed some can tell."""
     young = select(func.min(events.c.number)).where(events.c.at >= before).scalar_subquery()
     waiting = select(func.min(deliveries.c.event_number)).scalar_subquery()
-    bounds = (await connection.execute(select(young, waiting))).one()
+    bounds = (connection.execute(select(young, waiting))).one()
     first_kept = min((one for one in bounds if one is not None), default=None)
     going = select(events.c.number).order_by(events.c.number).limit(limit)
     if first_kept is not None:
         going = going.where(events.c.number < first_kept)
-    return (await connection.execute(delete(events).where(events.c.number.in_(going)))).rowcount
+    return (connection.execute(delete(events).where(events.c.number.in_(going)))).rowcount
 
 
-async def prune_sessions(connection: AsyncConnection, before: float, limit: int) -> int:
+def prune_sessions(connection: Connection, before: float, limit: int) -> int:
     """Forget final sessions, but none whose pod may still be there by its births."""
     unsettled = select(births.c.seq).where(births.c.session_id == sessions.c.id, births.c.state.in_(["held", "open"]))
     going = and_(
@@ -118,23 +115,23 @@ async def prune_sessions(connection: AsyncConnection, before: float, limit: int)
         func.coalesce(sessions.c.ended_at, sessions.c.created_at) < before,
         ~unsettled.exists(),
     )
-    return await _prune(connection, sessions, going, limit)
+    return _prune(connection, sessions, going, limit)
 
 
-async def prune_births(connection: AsyncConnection, before: float, limit: int) -> int:
+def prune_births(connection: Connection, before: float, limit: int) -> int:
     """Forget births of pods that are proven gone, once their session is forgotten too."""
     known = select(sessions.c.seq).where(sessions.c.id == births.c.session_id)
     going = and_(births.c.state == "gone", births.c.written_at < before, ~known.exists())
-    return await _prune(connection, births, going, limit)
+    return _prune(connection, births, going, limit)
 
 
-async def prune_answers(connection: AsyncConnection, before: float, limit: int) -> int:
-    return await _prune(connection, answers, answers.c.at < before, limit)
+def prune_answers(connection: Connection, before: float, limit: int) -> int:
+    return _prune(connection, answers, answers.c.at < before, limit)
 
 
-async def _prune(connection: AsyncConnection, table: Table, going: ColumnElement[bool], limit: int) -> int:
+def _prune(connection: Connection, table: Table, going: ColumnElement[bool], limit: int) -> int:
     some = select(table.c.seq).where(going).order_by(table.c.seq).limit(limit)
-    return (await connection.execute(delete(table).where(table.c.seq.in_(some)))).rowcount
+    return (connection.execute(delete(table).where(table.c.seq.in_(some)))).rowcount
 
 
 def _one(number: int, webhook: str) -> ColumnElement[bool]:

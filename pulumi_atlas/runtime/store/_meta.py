@@ -7,9 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pulumi_atlas.errors import Conflict
 from pulumi_atlas.runtime.store import _rows as rows
@@ -20,24 +19,24 @@ from pulumi_atlas.runtime.store.contract import AccessKey, Custody
 __all__ = ["add_key", "confirm", "custody_of", "ensure", "keys", "read", "restored_sentence", "revoke_key", "take_name"]
 
 
-async def read(connection: AsyncConnection) -> RowMapping | None:
-    return (await connection.execute(select(meta))).mappings().one_or_none()
+def read(connection: Connection) -> RowMapping | None:
+    return (connection.execute(select(meta))).mappings().one_or_none()
 
 
-async def ensure(connection: AsyncConnection, *, name: str, now: float, place: Place) -> None:
+def ensure(connection: Connection, *, name: str, now: float, place: Place) -> None:
     """Make the row of a new store."""
-    if await read(connection) is None:
+    if read(connection) is None:
         row = {"id": 1, "deployment_id": secrets.token_hex(8), "name": name, "created_at": now, "restored": ""}
-        await connection.execute(insert(meta), [row | _recorded(place) | {"last_event": 0}])
+        connection.execute(insert(meta), [row | _recorded(place) | {"last_event": 0}])
 
 
-async def take_name(connection: AsyncConnection, name: str) -> None:
+def take_name(connection: Connection, name: str) -> None:
     """The first companion gives its name to a store that a tool made."""
-    await connection.execute(update(meta).where(meta.c.name == "").values(name=name))
+    connection.execute(update(meta).where(meta.c.name == "").values(name=name))
 
 
-async def confirm(connection: AsyncConnection, *, now: float, place: Place) -> None:
-    await connection.execute(update(meta).values(restored="", confirmed_at=now, **_recorded(place)))
+def confirm(connection: Connection, *, now: float, place: Place) -> None:
+    connection.execute(update(meta).values(restored="", confirmed_at=now, **_recorded(place)))
 
 
 def custody_of(row: Mapping[Any, Any], place: Place) -> Custody:
@@ -67,22 +66,22 @@ def restored_sentence(made_at: float) -> str:
     return f"it comes from a backup of {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(made_at))} UTC"
 
 
-async def add_key(connection: AsyncConnection, key: AccessKey) -> None:
+def add_key(connection: Connection, key: AccessKey) -> None:
     """Raises Conflict when its id or its hash is there already."""
     try:
-        await connection.execute(insert(api_keys), [{column.name: getattr(key, column.name) for column in rows.KEY}])
+        connection.execute(insert(api_keys), [{column.name: getattr(key, column.name) for column in rows.KEY}])
     except IntegrityError:
         raise Conflict(f"there is a key {key.id} already") from None
 
 
-async def keys(connection: AsyncConnection) -> tuple[AccessKey, ...]:
+def keys(connection: Connection) -> tuple[AccessKey, ...]:
     statement = select(*rows.KEY).order_by(api_keys.c.created_at, api_keys.c.seq)
-    return tuple(rows.key_of(row) for row in (await connection.execute(statement)).all())
+    return tuple(rows.key_of(row) for row in (connection.execute(statement)).all())
 
 
-async def revoke_key(connection: AsyncConnection, key_id: str, now: float) -> bool:
+def revoke_key(connection: Connection, key_id: str, now: float) -> bool:
     statement = update(api_keys).where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None)).values(revoked_at=now)
-    return (await connection.execute(statement)).rowcount > 0
+    return (connection.execute(statement)).rowcount > 0
 
 
 def _recorded(place: Place) -> dict[str, str]:

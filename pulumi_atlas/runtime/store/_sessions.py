@@ -6,9 +6,8 @@ import zlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, case, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pulumi_atlas.errors import Conflict, Failure, InvalidSpec
 from pulumi_atlas.models.session import FINAL_STATES, Session
@@ -30,22 +29,22 @@ __all__ = [
 ]
 
 
-async def add(connection: AsyncConnection, session: Session, answer: Answered | None) -> None:
+def add(connection: Connection, session: Session, answer: Answered | None) -> None:
     """Raises Conflict when the session's id or the answer's key is there already."""
     try:
-        await connection.execute(insert(sessions), [rows.session_row(session)])
+        connection.execute(insert(sessions), [rows.session_row(session)])
     except IntegrityError:
         raise Conflict(f"there is a session {session.id} already") from None
     if answer is None:
         return
     values = {column.name: getattr(answer, column.name) for column in rows.ANSWERED}
     try:
-        await connection.execute(insert(answers), [values])
+        connection.execute(insert(answers), [values])
     except IntegrityError:
         raise Conflict("something was answered under this idempotency key already") from None
 
 
-async def change(connection: AsyncConnection, session_id: str, version: int, changes: Mapping[str, Any]) -> Session:
+def change(connection: Connection, session_id: str, version: int, changes: Mapping[str, Any]) -> Session:
     """Raises Stale, and ValueError for fields that are none or may not be changed."""
     forbidden = {"id", "version"} & changes.keys()
     if forbidden:
@@ -56,18 +55,18 @@ async def change(connection: AsyncConnection, session_id: str, version: int, cha
         .values(version=version + 1, **rows.session_row(changes))
         .returning(*rows.SESSION)
     )
-    row = (await connection.execute(statement)).one_or_none()
+    row = (connection.execute(statement)).one_or_none()
     if row is None:
-        raise Stale(await get(connection, session_id))
+        raise Stale(get(connection, session_id))
     return rows.session_of(row)
 
 
-async def get(connection: AsyncConnection, session_id: str) -> Session | None:
-    row = (await connection.execute(select(*rows.SESSION).where(sessions.c.id == session_id))).one_or_none()
+def get(connection: Connection, session_id: str) -> Session | None:
+    row = (connection.execute(select(*rows.SESSION).where(sessions.c.id == session_id))).one_or_none()
     return None if row is None else rows.session_of(row)
 
 
-async def live_after(connection: AsyncConnection, seq: int, limit: int) -> tuple[int, list[Session]]:
+def live_after(connection: Connection, seq: int, limit: int) -> tuple[int, list[Session]]:
     """The next sessions that are not final, and where the following begin."""
     statement = (
         select(*rows.SESSION, sessions.c.seq)
@@ -75,12 +74,12 @@ async def live_after(connection: AsyncConnection, seq: int, limit: int) -> tuple
         .order_by(sessions.c.seq)
         .limit(limit)
     )  # fmt: skip
-    found = (await connection.execute(statement)).all()
+    found = (connection.execute(statement)).all()
     return (found[-1][-1] if found else seq), [rows.session_of(row[:-1]) for row in found]
 
 
-async def page(
-    connection: AsyncConnection,
+def page(
+    connection: Connection,
     *,
     owner: str | None,
     states: Collection[str] | None,
@@ -99,17 +98,17 @@ async def page(
         statement = statement.where(sessions.c.template == template)
     if cursor is not None:
         statement = statement.where(sessions.c.seq > _position(cursor, salt))
-    found = (await connection.execute(statement)).all()
+    found = (connection.execute(statement)).all()
     shown = found[:limit]
     after = _cursor(shown[-1][-1], salt) if len(found) > limit else None
     return SessionPage(tuple(rows.session_of(row[:-1]) for row in shown), after)
 
 
-async def spent(connection: AsyncConnection, owner: str, since: float) -> float:
+def spent(connection: Connection, owner: str, since: float) -> float:
     statement = select(func.coalesce(func.sum(sessions.c.cost_settled), 0.0)).where(
         sessions.c.owner == owner, sessions.c.state.in_(sorted(FINAL_STATES)), sessions.c.ended_at > since
     )
-    return float((await connection.execute(statement)).scalar_one())
+    return float((connection.execute(statement)).scalar_one())
 
 
 def _most(column: Any, value: Any) -> Any:
@@ -133,10 +132,10 @@ _TOUCH = (
 )
 
 
-async def flush(connection: AsyncConnection, touches: Sequence[TouchRow], now: float) -> None:
+def flush(connection: Connection, touches: Sequence[TouchRow], now: float) -> None:
     """Activity by maximum, counts added; `alive_at` noted."""
     if touches:
-        await connection.execute(
+        connection.execute(
             _TOUCH,
             [
                 {
@@ -149,26 +148,26 @@ async def flush(connection: AsyncConnection, touches: Sequence[TouchRow], now: f
                 for one in touches
             ],
         )
-    await connection.execute(update(meta).values(alive_at=now))
+    connection.execute(update(meta).values(alive_at=now))
 
 
-async def births_in(connection: AsyncConnection, states: Collection[BirthState] | None) -> list[BirthNote]:
+def births_in(connection: Connection, states: Collection[BirthState] | None) -> list[BirthNote]:
     statement = select(*rows.BIRTH).order_by(births.c.written_at, births.c.seq)
     if states is not None:
         statement = statement.where(births.c.state.in_(sorted(states)))
-    return [rows.birth_of(row) for row in (await connection.execute(statement)).all()]
+    return [rows.birth_of(row) for row in (connection.execute(statement)).all()]
 
 
-async def note_birth(connection: AsyncConnection, note: BirthNote) -> None:
+def note_birth(connection: Connection, note: BirthNote) -> None:
     values = {column.name: getattr(note, column.name) for column in rows.BIRTH}
-    done = await connection.execute(update(births).where(births.c.birth == note.birth).values(**values))
+    done = connection.execute(update(births).where(births.c.birth == note.birth).values(**values))
     if not done.rowcount:
-        await connection.execute(insert(births), [values])
+        connection.execute(insert(births), [values])
 
 
-async def answered(connection: AsyncConnection, caller: str, key: str) -> Answered | None:
+def answered(connection: Connection, caller: str, key: str) -> Answered | None:
     statement = select(*rows.ANSWERED).where(answers.c.caller == caller, answers.c.key == key)
-    row = (await connection.execute(statement)).one_or_none()
+    row = (connection.execute(statement)).one_or_none()
     return None if row is None else rows.answered_of(row)
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, inspect
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pulumi_atlas.errors import AtlasError, ConfigError
 from pulumi_atlas.files import make_private_folder
@@ -92,9 +91,9 @@ class SqliteStore:
     async def add(
         self, session: Session, events: Sequence[SessionEvent], answered: Answered | None = None
     ) -> tuple[Session, tuple[SessionEvent, ...]]:
-        async def work(connection: AsyncConnection) -> tuple[Session, tuple[SessionEvent, ...]]:
-            await _sessions.add(connection, session, answered)
-            return session, await _events.append(connection, events, self._webhooks)
+        def work(connection: Connection) -> tuple[Session, tuple[SessionEvent, ...]]:
+            _sessions.add(connection, session, answered)
+            return session, _events.append(connection, events, self._webhooks)
 
         return await self._write(work)
 
@@ -106,11 +105,11 @@ class SqliteStore:
         events: Sequence[SessionEvent] = (),
         births: Sequence[BirthNote] = (),
     ) -> tuple[Session, tuple[SessionEvent, ...]]:
-        async def work(connection: AsyncConnection) -> tuple[Session, tuple[SessionEvent, ...]]:
-            session = await _sessions.change(connection, session_id, version, changes)
+        def work(connection: Connection) -> tuple[Session, tuple[SessionEvent, ...]]:
+            session = _sessions.change(connection, session_id, version, changes)
             for note in births:
-                await _sessions.note_birth(connection, note)
-            return session, await _events.append(connection, events, self._webhooks)
+                _sessions.note_birth(connection, note)
+            return session, _events.append(connection, events, self._webhooks)
 
         return await self._write(work)
 
@@ -179,8 +178,8 @@ class SqliteStore:
     async def set_webhooks(self, names: Collection[str]) -> None:
         wanted = frozenset(names)
 
-        async def work(connection: AsyncConnection) -> None:
-            await _events.keep_deliveries(connection, wanted)
+        def work(connection: Connection) -> None:
+            _events.keep_deliveries(connection, wanted)
 
         await self._write(work)
         self._webhooks = wanted
@@ -216,7 +215,7 @@ class SqliteStore:
     async def _open(self, name: str, now: float) -> Custody:
         self._take_file(now)
         self._database = Database(self.path, guard=self._guard, busy_timeout_s=self._busy_timeout_s)
-        revision = await self._read(lambda connection: connection.run_sync(_checked_revision))
+        revision = await self._read(_checked_revision)
         if revision != _migrate.head():
             await self._prepare(name, now)
         custody = await self.custody()
@@ -246,10 +245,10 @@ class SqliteStore:
         """Make or migrate the tables. Never beside a companion, which would work with others than it knows."""
         place, lock = place_of(self.path), None
 
-        async def work(connection: AsyncConnection) -> None:
-            await connection.run_sync(_migrate.migrate)
-            await connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
-            await _meta.ensure(connection, name=name, now=now, place=place)
+        def work(connection: Connection) -> None:
+            _migrate.migrate(connection)
+            connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
+            _meta.ensure(connection, name=name, now=now, place=place)
 
         try:
             if not self._exclusive:
