@@ -51,7 +51,7 @@ class Feed:
 
     def publish(self, session: Session | None, events: Sequence[SessionEvent]) -> None:
         """Events that were just written. Never blocks, never raises."""
-        for event in sorted(events, key=lambda one: one.number):
+        for event in events:
             self._publish(event)
 
     async def follow(self, after: int | None, session_id: str | None = None) -> AsyncIterator[SessionEvent | Gap]:
@@ -117,7 +117,7 @@ class Feed:
             follower.has_read(found)
             return found
         event = follower.take()
-        if event is None and not self._closed.is_set():
+        if event is None:
             await follower.news.wait()
         return () if event is None else (event,)
 
@@ -184,8 +184,6 @@ class _Follower:
         self._room = room
 
     def give(self, event: SessionEvent) -> None:
-        if self.behind:
-            return
         if len(self.waiting) >= self._room:
             self.fall_behind()
             return

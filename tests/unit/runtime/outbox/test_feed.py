@@ -56,8 +56,10 @@ def test_what_was_written_before_comes_first_and_then_what_is_published() -> Non
         async with watching(feed, 1) as stream:
             assert await take(stream, 2) == [2, 3]
             waiting = await idle(feed, stream)
+            reads = store.calls.count("events")
             tell(store, feed, event())
             assert (await waiting).number == 4
+            assert store.calls.count("events") == reads
 
     run(story())
 
@@ -176,6 +178,31 @@ def test_the_stream_of_a_session_that_is_over_ends_by_itself(after: int | None, 
             assert await rest(stream) == follows
         async with watching(feed, 0, "nobody") as stream:
             assert await rest(stream) == []
+
+    run(story())
+
+
+def test_other_sessions_events_that_are_forgotten_are_no_gap_in_a_sessions_stream() -> None:
+    async def story() -> None:
+        store, _, feed = made()
+        tell(store, feed, event("s1"), event("s2"), event("s2"))
+        async with watching(feed, 0, "s1") as stream:
+            assert await take(stream, 1) == [1]
+            waiting = await idle(feed, stream)
+            store.kept = store.kept[3:]
+            store.write(event("s1"))
+            tell(store, feed, event("s2"))
+            assert _plain(await waiting) == 4
+
+    run(story())
+
+
+def test_only_a_status_ends_a_sessions_stream() -> None:
+    async def story() -> None:
+        store, _, feed = made()
+        tell(store, feed, event("s1", "note", data={"state": "failed"}), event("s1"))
+        async with watching(feed, 0, "s1") as stream:
+            assert await take(stream, 2) == [1, 2]
 
     run(story())
 
