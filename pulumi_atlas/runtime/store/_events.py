@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, func, insert, select, update
 
 from pulumi_atlas.models.session import FINAL_STATES, SessionEvent
 from pulumi_atlas.runtime.store import _rows as rows
@@ -28,24 +28,28 @@ __all__ = [
 ]
 
 
+# Built once, as in `_sessions`.
+_COUNT = update(meta).values(last_event=meta.c.last_event + bindparam("more")).returning(meta.c.last_event)
+_EVENT, _DELIVERY = insert(events), insert(deliveries)
+
+
 def append(
     connection: Connection, happened: Sequence[SessionEvent], webhooks: Collection[str]
 ) -> tuple[SessionEvent, ...]:
     """Number and insert events, each with a delivery to each webhook, due at once."""
     if not happened:
         return ()
-    statement = update(meta).values(last_event=meta.c.last_event + len(happened)).returning(meta.c.last_event)
-    last = (connection.execute(statement)).scalar_one()
+    last = connection.execute(_COUNT, {"more": len(happened)}).scalar_one()
     first = last - len(happened) + 1
     numbered = tuple(replace(one, number=number) for number, one in enumerate(happened, first))
-    connection.execute(insert(events), [rows.event_row(one) for one in numbered])
+    connection.execute(_EVENT, [rows.event_row(one) for one in numbered])
     outgoing = [
         {"event_number": one.number, "webhook": name, "attempt": 0, "due_at": one.at, "last_error": ""}
         for one in numbered
         for name in sorted(webhooks)
     ]
     if outgoing:
-        connection.execute(insert(deliveries), outgoing)
+        connection.execute(_DELIVERY, outgoing)
     return numbered
 
 
@@ -53,12 +57,12 @@ def newer(connection: Connection, after: int, session_id: str | None, limit: int
     statement = select(*rows.EVENT).where(events.c.number > after).order_by(events.c.number).limit(limit)
     if session_id is not None:
         statement = statement.where(events.c.session_id == session_id)
-    return tuple(rows.event_of(row) for row in (connection.execute(statement)).all())
+    return tuple(rows.event_of(row) for row in connection.execute(statement).all())
 
 
 def event_range(connection: Connection) -> tuple[int, int]:
     oldest = select(func.min(events.c.number)).scalar_subquery()
-    kept, last = (connection.execute(select(oldest, meta.c.last_event))).one()
+    kept, last = connection.execute(select(oldest, meta.c.last_event)).one()
     return (last + 1 if kept is None else kept), last
 
 
@@ -75,13 +79,13 @@ def due(connection: Connection, now: float, limit: int) -> tuple[Delivery, ...]:
         .order_by(deliveries.c.due_at, deliveries.c.event_number, deliveries.c.webhook)
         .limit(limit)
     )
-    found = (connection.execute(statement)).all()
+    found = connection.execute(statement).all()
     width = len(rows.EVENT)
     return tuple(Delivery(rows.event_of(row[:width]), *row[width:]) for row in found)
 
 
 def next_due(connection: Connection) -> float | None:
-    first: float | None = (connection.execute(select(func.min(deliveries.c.due_at)))).scalar_one()
+    first: float | None = connection.execute(select(func.min(deliveries.c.due_at))).scalar_one()
     return first
 
 
@@ -99,12 +103,12 @@ def prune_events(connection: Connection, before: float, limit: int) -> int:
     a reader who missed some can tell."""
     young = select(func.min(events.c.number)).where(events.c.at >= before).scalar_subquery()
     waiting = select(func.min(deliveries.c.event_number)).scalar_subquery()
-    bounds = (connection.execute(select(young, waiting))).one()
+    bounds = connection.execute(select(young, waiting)).one()
     first_kept = min((one for one in bounds if one is not None), default=None)
     going = select(events.c.number).order_by(events.c.number).limit(limit)
     if first_kept is not None:
         going = going.where(events.c.number < first_kept)
-    return (connection.execute(delete(events).where(events.c.number.in_(going)))).rowcount
+    return connection.execute(delete(events).where(events.c.number.in_(going))).rowcount
 
 
 def prune_sessions(connection: Connection, before: float, limit: int) -> int:
@@ -131,7 +135,7 @@ def prune_answers(connection: Connection, before: float, limit: int) -> int:
 
 def _prune(connection: Connection, table: Table, going: ColumnElement[bool], limit: int) -> int:
     some = select(table.c.seq).where(going).order_by(table.c.seq).limit(limit)
-    return (connection.execute(delete(table).where(table.c.seq.in_(some)))).rowcount
+    return connection.execute(delete(table).where(table.c.seq.in_(some))).rowcount
 
 
 def _one(number: int, webhook: str) -> ColumnElement[bool]:

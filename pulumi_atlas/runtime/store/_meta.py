@@ -20,7 +20,7 @@ __all__ = ["add_key", "confirm", "custody_of", "ensure", "keys", "read", "restor
 
 
 def read(connection: Connection) -> RowMapping | None:
-    return (connection.execute(select(meta))).mappings().one_or_none()
+    return connection.execute(select(meta)).mappings().one_or_none()
 
 
 def ensure(connection: Connection, *, name: str, now: float, place: Place) -> None:
@@ -76,12 +76,12 @@ def add_key(connection: Connection, key: AccessKey) -> None:
 
 def keys(connection: Connection) -> tuple[AccessKey, ...]:
     statement = select(*rows.KEY).order_by(api_keys.c.created_at, api_keys.c.seq)
-    return tuple(rows.key_of(row) for row in (connection.execute(statement)).all())
+    return tuple(rows.key_of(row) for row in connection.execute(statement).all())
 
 
 def revoke_key(connection: Connection, key_id: str, now: float) -> bool:
     statement = update(api_keys).where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None)).values(revoked_at=now)
-    return (connection.execute(statement)).rowcount > 0
+    return connection.execute(statement).rowcount > 0
 
 
 def _recorded(place: Place) -> dict[str, str]:

@@ -29,17 +29,28 @@ __all__ = [
 ]
 
 
+# Statements are built once: building one takes longer than SQLite takes to run it. Fields to set come with the values.
+_GET = select(*rows.SESSION).where(sessions.c.id == bindparam("of"))
+_CHANGE = (
+    update(sessions)
+    .where(sessions.c.id == bindparam("of"), sessions.c.version == bindparam("at_version"))
+    .returning(*rows.SESSION)
+)
+_ADD, _ANSWER, _BIRTH = insert(sessions), insert(answers), insert(births)
+_REPLACE_BIRTH = update(births).where(births.c.birth == bindparam("of"))
+
+
 def add(connection: Connection, session: Session, answer: Answered | None) -> None:
     """Raises Conflict when the session's id or the answer's key is there already."""
     try:
-        connection.execute(insert(sessions), [rows.session_row(session)])
+        connection.execute(_ADD, rows.session_row(session))
     except IntegrityError:
         raise Conflict(f"there is a session {session.id} already") from None
     if answer is None:
         return
     values = {column.name: getattr(answer, column.name) for column in rows.ANSWERED}
     try:
-        connection.execute(insert(answers), [values])
+        connection.execute(_ANSWER, values)
     except IntegrityError:
         raise Conflict("something was answered under this idempotency key already") from None
 
@@ -49,20 +60,15 @@ def change(connection: Connection, session_id: str, version: int, changes: Mappi
     forbidden = {"id", "version"} & changes.keys()
     if forbidden:
         raise ValueError(f"a change may not name {', '.join(sorted(forbidden))}")
-    statement = (
-        update(sessions)
-        .where(sessions.c.id == session_id, sessions.c.version == version)
-        .values(version=version + 1, **rows.session_row(changes))
-        .returning(*rows.SESSION)
-    )
-    row = (connection.execute(statement)).one_or_none()
+    values = {"version": version + 1, **rows.session_row(changes), "of": session_id, "at_version": version}
+    row = connection.execute(_CHANGE, values).one_or_none()
     if row is None:
         raise Stale(get(connection, session_id))
     return rows.session_of(row)
 
 
 def get(connection: Connection, session_id: str) -> Session | None:
-    row = (connection.execute(select(*rows.SESSION).where(sessions.c.id == session_id))).one_or_none()
+    row = connection.execute(_GET, {"of": session_id}).one_or_none()
     return None if row is None else rows.session_of(row)
 
 
@@ -74,7 +80,7 @@ def live_after(connection: Connection, seq: int, limit: int) -> tuple[int, list[
         .order_by(sessions.c.seq)
         .limit(limit)
     )  # fmt: skip
-    found = (connection.execute(statement)).all()
+    found = connection.execute(statement).all()
     return (found[-1][-1] if found else seq), [rows.session_of(row[:-1]) for row in found]
 
 
@@ -98,7 +104,7 @@ def page(
         statement = statement.where(sessions.c.template == template)
     if cursor is not None:
         statement = statement.where(sessions.c.seq > _position(cursor, salt))
-    found = (connection.execute(statement)).all()
+    found = connection.execute(statement).all()
     shown = found[:limit]
     after = _cursor(shown[-1][-1], salt) if len(found) > limit else None
     return SessionPage(tuple(rows.session_of(row[:-1]) for row in shown), after)
@@ -108,7 +114,7 @@ def spent(connection: Connection, owner: str, since: float) -> float:
     statement = select(func.coalesce(func.sum(sessions.c.cost_settled), 0.0)).where(
         sessions.c.owner == owner, sessions.c.state.in_(sorted(FINAL_STATES)), sessions.c.ended_at > since
     )
-    return float((connection.execute(statement)).scalar_one())
+    return float(connection.execute(statement).scalar_one())
 
 
 def _most(column: Any, value: Any) -> Any:
@@ -155,19 +161,18 @@ def births_in(connection: Connection, states: Collection[BirthState] | None) -> 
     statement = select(*rows.BIRTH).order_by(births.c.written_at, births.c.seq)
     if states is not None:
         statement = statement.where(births.c.state.in_(sorted(states)))
-    return [rows.birth_of(row) for row in (connection.execute(statement)).all()]
+    return [rows.birth_of(row) for row in connection.execute(statement).all()]
 
 
 def note_birth(connection: Connection, note: BirthNote) -> None:
     values = {column.name: getattr(note, column.name) for column in rows.BIRTH}
-    done = connection.execute(update(births).where(births.c.birth == note.birth).values(**values))
-    if not done.rowcount:
-        connection.execute(insert(births), [values])
+    if not connection.execute(_REPLACE_BIRTH, {**values, "of": note.birth}).rowcount:
+        connection.execute(_BIRTH, values)
 
 
 def answered(connection: Connection, caller: str, key: str) -> Answered | None:
     statement = select(*rows.ANSWERED).where(answers.c.caller == caller, answers.c.key == key)
-    row = (connection.execute(statement)).one_or_none()
+    row = connection.execute(statement).one_or_none()
     return None if row is None else rows.answered_of(row)
 
 
