@@ -84,6 +84,9 @@ class Inspector:
             self._pods.pop(session.id, None)
             self._absent.pop(session.id, None)
             return
+        before = self._pods.get(session.id)
+        if before is not None and before.pod_id != session.pod_id:
+            self._absent.pop(session.id, None)
         self._pods[session.id] = _Pod(session.pod_id, session.identity, _hashed(session.urls))
 
     async def _load(self) -> None:
@@ -99,9 +102,14 @@ class Inspector:
         return found
 
     def _identities(self, key: AccountKey) -> set[str]:
-        lives = self._accounts().get(key, [])
+        lives = (live for live in self._ledger.live.values() if (live.provider, live.account) == key)
         pods = (self._pods.get(live.id) for live in lives)
         return {pod.identity for pod in pods if pod is not None and pod.identity}
+
+    def holds(self, session_id: str, pod_id: str) -> bool:
+        """Whether that session is alive and has that pod."""
+        held = self._pods.get(session_id)
+        return held is not None and held.pod_id == pod_id and session_id in self._ledger.live
 
     # -- the task
 
