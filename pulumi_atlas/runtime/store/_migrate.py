@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from pulumi_atlas.errors import ConfigError
 from pulumi_atlas.runtime.store._schema import metadata
 
-__all__ = ["head", "migrate", "revision_of"]
+__all__ = ["head", "known", "migrate", "revision_of"]
 
 _FOLDER = Path(__file__).parent / "migrations"
 
@@ -39,7 +39,11 @@ def migrate(connection: Connection, *, to: str | None = None) -> None:
     Raises ConfigError when the database is of a revision that this version does not know.
     """
     scripts, current = _scripts(), revision_of(connection)
-    _refuse_unknown(scripts, current)
+    if not known(current):
+        raise ConfigError(
+            f"the store was made by a newer version (schema {current}, this version knows up to {head()})",
+            hint="upgrade pulumi-atlas, or use another store",
+        )
 
     def steps(revision: Any, context: MigrationContext) -> Sequence[Any]:
         return scripts._upgrade_revs(to or "head", revision)
@@ -49,17 +53,12 @@ def migrate(connection: Connection, *, to: str | None = None) -> None:
         environment.run_migrations()
 
 
-def _refuse_unknown(scripts: ScriptDirectory, revision: str | None) -> None:
-    """Raises ConfigError when there is no such step: a newer version made it."""
+def known(revision: str | None) -> bool:
+    """Whether this version can use a database of that revision, if need be after some steps."""
     try:
-        if revision is None or scripts.get_revision(revision) is not None:
-            return
+        return revision is None or _scripts().get_revision(revision) is not None
     except CommandError:
-        pass
-    raise ConfigError(
-        f"the store was made by a newer version (schema {revision}, this version knows up to {head()})",
-        hint="upgrade pulumi-atlas, or use another store",
-    )
+        return False
 
 
 def _scripts() -> ScriptDirectory:
