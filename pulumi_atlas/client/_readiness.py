@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pulumi_atlas.client import _probe, kinds
+from pulumi_atlas.client import kinds, probe
 from pulumi_atlas.client.opened import Opened
 from pulumi_atlas.errors import AtlasError, NotFound, ProviderFailure, RateLimited, TimedOut, TransportError
 from pulumi_atlas.models import Compute, Ready
@@ -79,7 +79,7 @@ class Readiness:
 
     async def _answers(self, pod: Compute, port: int | None) -> bool:
         path = self._ready.path if self._ready else None
-        return port is not None and await _probe.answers(pod, port, path)
+        return port is not None and await probe.answers(pod, port, path)
 
     async def _look(self, pod: Compute, attempt: int, age_s: float) -> Compute:
         """The pod as it is now, or as it was when the provider cannot tell: a moment's outage is no reason to undo it."""

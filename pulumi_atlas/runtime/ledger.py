@@ -87,9 +87,10 @@ class Live:
         """Over for who uses it."""
         return self.state in GONE_STATES
 
-    def take(self, session: Session, now: Moment) -> None:
+    def take(self, session: Session, now: Moment | None = None) -> None:
         """What a written row says. Activity and wishes in memory are never older than the row's."""
-        if session.keep_until is not None and (self.keep_until is None or session.keep_until > self.keep_until):
+        wished = session.keep_until
+        if now is not None and wished is not None and (self.keep_until is None or wished > self.keep_until):
             self.keep_until, self.keep_mono = session.keep_until, now.mono_of(session.keep_until)
         self.state: SessionState = session.state
         self.version, self.generation = session.version, session.generation

@@ -7,7 +7,7 @@ promises in wall time. A `Moment` holds both clocks, read together.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pulumi_atlas.models.session import Cause, SessionState
 
@@ -23,6 +23,7 @@ __all__ = [
     "judge",
     "marks",
     "remaining_s",
+    "settled",
     "warned_of",
 ]
 
@@ -57,7 +58,7 @@ class Tenure(Protocol):
 
     `active_at`, `keep_until`: last activity, and until when it was asked to be kept; they name the idle deadline. After a
     restart `grace_mono` is the earliest that idleness may end it; None once it was touched. `warned` holds the identities
-    of the deadlines that were warned of, with spaces between: see `warned_with`.
+    of the deadlines that were warned of, with spaces between: see `warned_of`.
     """
 
     state: SessionState
@@ -110,6 +111,13 @@ def cost_at(settled: float, per_hour: float | None, since: float | None, wall: f
     return settled + per_hour * max(0.0, wall - since) / 3600.0
 
 
+def settled(
+    settled: float, per_hour: float | None, since: float | None, wall: float, price: float | None
+) -> dict[str, Any]:
+    """The fields of a row whose money is counted up to now, and from now on by another price (None: not known)."""
+    return {"cost_settled": cost_at(settled, per_hour, since, wall), "cost_per_hour": price, "cost_since": wall}
+
+
 def deadlines(tenure: Tenure, now: Moment) -> list[Deadline]:
     """All that can end the session in its present state, the earliest first."""
     if tenure.state not in _LIVE:
@@ -132,16 +140,6 @@ def judge(tenure: Tenure, now: Moment) -> Verdict:
             return Verdict("warn", one, now.mono)
         looks.append(one.warn_at)
     return Verdict("wait", None, min(looks, default=None))
-
-
-def warned_with(tenure: Tenure, deadline: Deadline, now: Moment) -> str:
-    """`warned` after a warning of that deadline: its identity, and those of other deadlines that still stand."""
-    standing = {one.identity for one in deadlines(tenure, now)} | {deadline.identity}
-    return " ".join(sorted(standing & (_warned(tenure) | {deadline.identity})))
-
-
-def _warned(tenure: Tenure) -> set[str]:
-    return set((tenure.warned or "").split())
 
 
 def remaining_s(tenure: Tenure, now: Moment) -> float | None:
