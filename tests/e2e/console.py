@@ -97,12 +97,16 @@ class Console:
     def follow(self, page: Path) -> None:
         """Run every command of the page. Fails at the first that prints something else than the page says."""
         for step in shown(page):
-            code, printed = self.run(step.command)
-            seen = "".join(f"{line}\n" for line in printed.splitlines() if line.strip() and not line.startswith("@ "))
-            told = "\n".join(step.expected)
-            assert step.pattern().fullmatch(seen), (
-                f"{page.name}:{step.line}: $ {step.command} → {code}\n--- the page\n{told}\n--- really\n{seen}"
-            )
+            self.check(page, step)
+
+    def check(self, page: Path, step: Shown) -> None:
+        """Run one command of the page. Fails when it prints something else than the page says."""
+        code, printed = self.run(step.command)
+        seen = "".join(f"{line}\n" for line in printed.splitlines() if line.strip() and not line.startswith("@ "))
+        told = "\n".join(step.expected)
+        assert step.pattern().fullmatch(seen), (
+            f"{page.name}:{step.line}: $ {step.command} → {code}\n--- the page\n{told}\n--- really\n{seen}"
+        )
 
     def run(self, command: str) -> tuple[int, str]:
         """Exit code and what was printed, both streams."""

@@ -16,7 +16,8 @@ from tests.e2e.project import Project
 pytestmark = pytest.mark.e2e
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-FOLDERS = sorted(path for path in EXAMPLES.iterdir() if path.name[:2].isdigit())
+#: Those that are Pulumi projects; tests/browser runs those that have a companion.
+FOLDERS = sorted(path.parent for path in EXAMPLES.glob("[0-9][0-9]-*/Pulumi.yaml"))
 
 
 @pytest.fixture

@@ -42,10 +42,13 @@ def test_the_change_log_gives_the_reason_of_each_dependency(root: Path) -> None:
     assert [name for name in names if not re.search(rf"\b{re.escape(name)}\b", text)] == []
 
 
-def test_every_example_is_a_pulumi_project_with_a_readme(root: Path) -> None:
+def test_every_example_is_a_pulumi_project_or_has_a_companion_and_a_readme(root: Path) -> None:
     examples = [folder for folder in sorted((root / "examples").iterdir()) if folder.name[:2].isdigit()]
     assert examples
-    lacking = [f"{e.name}/{name}" for e in examples for name in ("README.md", "Pulumi.yaml") if not (e / name).exists()]
+    lacking = [example.name for example in examples if not (example / "README.md").exists()]
+    lacking += [
+        one.name for one in examples if not any((one / name).exists() for name in ("Pulumi.yaml", "atlas.yaml"))
+    ]
     assert not lacking, lacking
 
 
