@@ -172,7 +172,7 @@ class Power:
         def decide(now: Session) -> Change | None:
             if now.state != state:
                 return None
-            fields: dict[str, Any] = {"outcome": outcome, "attempts": 0, "next_attempt_at": None}
+            fields: dict[str, Any] = {"outcome": outcome}
             return Change("companion", cause, to="terminating", reason=reason, fields=fields)
 
         await self._desk.ledger.change(session.id, decide)

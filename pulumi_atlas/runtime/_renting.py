@@ -302,7 +302,7 @@ class Renting:
         def decide(now: Session) -> Change | None:
             if now.state != "provisioning":
                 return None
-            fields = {"outcome": "failed", "attempts": 0, "next_attempt_at": None}
+            fields = {"outcome": "failed"}
             return Change("companion", cause, to="terminating", reason=reason, fields=fields)
 
         await self._desk.ledger.change(session.id, decide)

@@ -89,7 +89,7 @@ class Verbs:
             _must_be(session, {"ready"}, "be paused")
             require(registry.load(session.provider), "stop", operation="pause")
             failpoints.reach("session.pause.1")
-            return Change(actor, "pause", to="pausing", reason=reason, fields=_anew())
+            return Change(actor, "pause", to="pausing", reason=reason)
 
         session = await self._ledger.change(session_id, decide)
         failpoints.reach("session.pause.2")
@@ -103,7 +103,7 @@ class Verbs:
                 return None
             _must_be(session, {"paused"}, "be resumed")
             failpoints.reach("session.resume.1")
-            fields = {**self._next_generation(session), "paused_at": None, **_anew()}
+            fields = {**self._next_generation(session), "paused_at": None}
             return Change(actor, "resume", to="resuming", reason=reason, fields=fields)
 
         session = await self._ledger.change(session_id, decide)
@@ -117,8 +117,7 @@ class Verbs:
             if session.is_gone:
                 return None
             failpoints.reach("session.kill.1")
-            fields = {"outcome": "terminated", **_anew()}
-            return Change(actor, "closed", to="terminating", reason=reason, fields=fields)
+            return Change(actor, "closed", to="terminating", reason=reason, fields={"outcome": "terminated"})
 
         session = await self._ledger.change(session_id, decide)
         failpoints.reach("session.kill.2")
@@ -141,11 +140,6 @@ class Verbs:
         hashes = ways_in(self._keyring.ring, session.id, session.auth, generation).hashes()
         del hashes["guard_hash"]  # the pod knows it from its environment: it stays
         return {"generation": generation, **hashes}
-
-
-def _anew() -> dict[str, Any]:
-    """New work begins: what was counted for the work before does not count for it."""
-    return {"attempts": 0, "next_attempt_at": None}
 
 
 def _gone(session_id: str, state: str) -> SessionGone:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
+from pulumi_atlas import __version__
 from pulumi_atlas.client.core import Core
 from pulumi_atlas.errors import ConfigError, Forbidden
 from pulumi_atlas.models.session import Session, SessionEvent, SessionRequest, SessionState
 from pulumi_atlas.rules.clock import Clock
 from pulumi_atlas.rules.sessions.opening import terms_of
+from pulumi_atlas.rules.sessions.states import act_for
+from pulumi_atlas.runtime._crew import Crew
+from pulumi_atlas.runtime._desk import Desk
 from pulumi_atlas.runtime._opening import Idempotency, Opener, Opening
 from pulumi_atlas.runtime._pausing import pause
 from pulumi_atlas.runtime._verbs import Verbs
@@ -20,8 +25,9 @@ from pulumi_atlas.runtime.access import KeyRingFile, UrlWish, signed, url_keys, 
 from pulumi_atlas.runtime.feed import Feed
 from pulumi_atlas.runtime.ledger import Ledger, Live
 from pulumi_atlas.runtime.settings import RuntimeSettings
-from pulumi_atlas.runtime.store.contract import Custody, Scope, SessionPage, Store
+from pulumi_atlas.runtime.store.contract import Custody, Scope, SessionPage, Store, StoreUnavailable
 from pulumi_atlas.runtime.view import shown
+from pulumi_atlas.runtime.worker import Worker
 
 __all__ = ["Companion", "Opening"]
 
@@ -53,23 +59,48 @@ class Companion:
         self.feed = Feed(store, clock)
         self.custody: Custody | None = None
         self.ready = self.draining = False
+        self.desk = Desk(self.ledger, settings, keyring, core, lambda: self.public_url)
+        self.worker = Worker(self.desk)
+        self.crew = Crew(self.ledger, settings, core, self.feed.publish)
         self._opener = Opener(self.ledger, settings, keyring, core, lambda: self.public_url)
         self._verbs = Verbs(self.ledger, settings, keyring)
         self._waiting: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
-        self.ledger.listeners += [self.feed.publish, self._changed]
+        self._irrevocable: dict[str, Session] = {}
+        self._held: list[str] = []  # work that waits until the store is confirmed
+        self._began: float | None = None
+        self.ledger.listeners += [self.worker.notice, self.feed.publish, self._changed]
 
     # -- life
 
     async def start(self) -> None:
         """Open the store, take in its sessions, and go to work. Raises ConfigError, StoreBusy, StoreUnavailable."""
         self.custody = await self.store.open(name=self.name, now=self.clock.now())
-        await self.ledger.load(alive_at=self.custody.alive_at, grace_s=self.settings.grace_s)
+        self.desk.deployment_id = self.custody.deployment_id
+        await self.store.set_webhooks(tuple(self.settings.webhooks))
+        await self.ledger.load(
+            alive_at=self.custody.alive_at, grace_s=self.settings.grace_s, each=lambda one: self._changed(one, ())
+        )
+        working = [one.id for one in self.ledger.live.values() if act_for(one.state) != "none"]
+        if self.custody.frozen:
+            self._held = working  # a copy of the store would rent again, or end, what the right one has
+        else:
+            self.worker.begin(working)
+        self.crew.start(self.custody)
+        self._began = self.clock.monotonic()
         self.ready = True
 
     async def stop(self, *, timeout_s: float = 20.0) -> None:
         """Take nothing new, make activity durable, and leave the pods as they are. Safe to repeat."""
         self.ready, self.draining = False, True
         self.feed.close()
+        for waiting in self._waiting.values():
+            waiting.set()
+        await self.worker.stop(timeout_s)
+        await self.crew.stop()
+        if self._began is not None:
+            with contextlib.suppress(StoreUnavailable):
+                await self.crew.flush()
+        self._began = None
         await self.store.aclose()
 
     # -- sessions
@@ -199,20 +230,40 @@ class Companion:
     # -- the whole
 
     def irrevocable(self) -> list[dict[str, Any]]:
-        """Sessions whose pod was asked to end again and again and is not confirmed to be gone; it costs money."""
-        return []
+        """Sessions whose pod was asked to end again and again and is not confirmed to be gone, the dearest first; their
+        `cost` grows."""
+        rows = [self.show(session) for session in self._irrevocable.values()]
+        return sorted(rows, key=lambda row: -(row["cost"] or 0.0))
 
     async def orphans(self) -> list[dict[str, Any]]:
-        """Pods of this deployment that no session wants."""
-        return []
+        """Pods of this deployment that no session wants: see `Sweeper.orphans`."""
+        return self.crew.sweeper.orphans() if self.crew.sweeper is not None else []
 
     def plan(self) -> dict[str, Any]:
-        """What the reaper would do now."""
-        return {}
+        """What the reaper would do now: see `Reaper.plan`."""
+        return self.crew.reaper.plan()
 
     def status(self) -> dict[str, Any]:
-        """How it goes."""
-        return {}
+        """How it goes: `sessions` by state, `cost_per_hour` as far as prices are known, what is frozen or down and why,
+        kills that wait, the store, `uptime_s`, `version`."""
+        rates = [live.cost_per_hour or 0.0 for live in self.ledger.live.values() if live.cost_since is not None]
+        custody = self.custody
+        return {
+            "name": self.name,
+            "deployment_id": None if custody is None else custody.deployment_id,
+            "version": __version__,
+            "uptime_s": None if self._began is None else round(self.clock.monotonic() - self._began, 3),
+            "ready": self.ready,
+            "draining": self.draining,
+            "sessions": {state: count for state, count in sorted(self.ledger.states.items()) if count},
+            "cost_per_hour": round(sum(rates), 6),
+            "working": self.worker.busy,
+            "store": {"confirmed": custody is not None and not custody.frozen,
+                      "frozen": "" if custody is None else custody.frozen},
+            "inspection": self.crew.inspector.status(),
+            "sweep": None if self.crew.sweeper is None else self.crew.sweeper.status(),
+            **self.crew.reaper.status(),
+        }  # fmt: skip
 
     def templates(self, *, scope: Scope) -> list[dict[str, Any]]:
         """The templates that keys of that scope may see; for backends, those that they may open."""
@@ -222,6 +273,9 @@ class Companion:
     async def confirm_store(self) -> Custody:
         """An operator says that this store is the right one: kills are free again."""
         self.custody = await self.store.confirm(now=self.clock.now())
+        self.crew.custody(self.custody)
+        held, self._held = self._held, []
+        self.worker.begin(held)
         return self.custody
 
     # -- how
@@ -242,6 +296,10 @@ class Companion:
             return False
 
     def _changed(self, session: Session, events: Sequence[SessionEvent]) -> None:
+        if session.state == "irrevocable":
+            self._irrevocable[session.id] = session
+        else:
+            self._irrevocable.pop(session.id, None)
         waiting = self._waiting.pop(session.id, None)
         if waiting is not None:
             waiting.set()

@@ -144,9 +144,11 @@ class Ledger:
         """Now, by both clocks."""
         return Moment(self.clock.now(), self.clock.monotonic())
 
-    async def load(self, *, alive_at: float | None, grace_s: float) -> int:
-        """Take in what the store has. Time in which no companion lived counts as no idleness, and each session has
-        `grace_s` seconds until its first touch. Returns how many there are."""
+    async def load(
+        self, *, alive_at: float | None, grace_s: float, each: Callable[[Session], None] = lambda session: None
+    ) -> int:
+        """Take in what the store has, telling `each`. Time in which no companion lived counts as no idleness, and each
+        session has `grace_s` seconds until its first touch. Returns how many there are."""
         now = self.moment()
         down_s = max(0.0, now.wall - alive_at) if alive_at is not None else 0.0
         async for session in self.store.live():
@@ -156,6 +158,7 @@ class Ledger:
             live.grace_mono = now.mono + grace_s
             self._enter(live)
             self.reindex(live, now)
+            each(session)
         return len(self.live)
 
     @property
@@ -355,7 +358,9 @@ class Ledger:
 
 
 def _fields(change: Change, live: Live | None) -> dict[str, Any]:
-    fields: dict[str, Any] = {"cause": change.cause} if change.to is not None else {}
+    fields: dict[str, Any] = {}
+    if change.to is not None:  # new work begins: what was counted for the work before does not count for it
+        fields = {"cause": change.cause, "attempts": 0, "next_attempt_at": None}
     if live is not None:
         fields |= {"active_at": live.active_at, "active_source": live.source, "keep_until": live.keep_until}
     fields |= change.fields

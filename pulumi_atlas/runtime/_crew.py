@@ -1,0 +1,106 @@
+"""Everything that runs besides the workers: deadlines, inspection, the sweep, flushing, webhooks, forgetting.
+
+Each runs for ever. One that breaks is begun again after a while; until it has run for a while, that is told of in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from pulumi_atlas import failpoints
+from pulumi_atlas.client.core import Core
+from pulumi_atlas.rules.clock import Clock
+from pulumi_atlas.rules.sessions.freeze import STARTING, STORE_NOT_CONFIRMED, Freeze
+from pulumi_atlas.runtime._lister import Lister
+from pulumi_atlas.runtime._pausing import BackOff
+from pulumi_atlas.runtime.inspector import Inspector
+from pulumi_atlas.runtime.killing import Gate
+from pulumi_atlas.runtime.ledger import Ledger, Listener
+from pulumi_atlas.runtime.outage import Outage
+from pulumi_atlas.runtime.reaper import Reaper
+from pulumi_atlas.runtime.settings import RuntimeSettings
+from pulumi_atlas.runtime.store.contract import Custody, StoreUnavailable
+from pulumi_atlas.runtime.sweeper import Sweeper
+
+__all__ = ["Crew"]
+
+_log = logging.getLogger(__name__)
+
+
+class Crew:
+    """The crew of one companion. `publish` is told of events that belong to no change."""
+
+    def __init__(self, ledger: Ledger, settings: RuntimeSettings, core: Core, publish: Listener) -> None:
+        self.ledger, self.settings, self._publish = ledger, settings, publish
+        self.clock: Clock = ledger.clock
+        self.freeze, self.outage = Freeze(), Outage()
+        self.freeze.hold(STARTING)
+        self.gate = Gate(ledger, settings, self.freeze, self.outage)
+        self.lister = Lister(
+            core, self.clock, self.outage, calls=settings.provider_calls, timeout_s=settings.call_timeout_s
+        )
+        self.reaper = Reaper(ledger, settings, self.gate)
+        self.inspector = Inspector(ledger, settings, self.gate, self.lister)
+        self.sweeper: Sweeper | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, custody: Custody) -> None:
+        """Begin, once the ledger is loaded. A store that nobody has confirmed keeps every kill frozen."""
+        self.sweeper = Sweeper(
+            self.ledger, self.settings, self.gate, self.lister, deployment_id=custody.deployment_id,
+            held=self.inspector.holds, publish=self._publish,
+        )  # fmt: skip
+        self.custody(custody)
+        self.freeze.lift(STARTING)
+        self._keep("flusher", self._flush_for_ever)
+        self._keep("reaper", self.reaper.run)
+        self._keep("inspector", self.inspector.run)
+        self._keep("sweeper", self.sweeper.run)
+
+    def custody(self, custody: Custody) -> None:
+        """Whether the store is believed to be the right one."""
+        if custody.frozen:
+            self.freeze.hold(STORE_NOT_CONFIRMED)
+        else:
+            self.freeze.lift(STORE_NOT_CONFIRMED)
+            self.ledger.earlier.set()
+
+    async def stop(self) -> None:
+        """End all of it, in the middle of what it does: nothing depends on being finished."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def flush(self) -> None:
+        """Make activity durable, once. Raises StoreUnavailable; it then stays in memory."""
+        failpoints.reach("session.flush.1")
+        await self.ledger.flush()
+        failpoints.reach("session.flush.2")
+
+    async def _flush_for_ever(self) -> None:
+        while True:
+            await self.clock.sleep(self.settings.flush_interval_s)
+            try:
+                await self.flush()
+            except StoreUnavailable as error:
+                self.gate.store_failed(error)
+            else:
+                self.gate.store_worked()
+
+    def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.append(asyncio.create_task(self._for_ever(name, run), name=f"companion {name}"))
+
+    async def _for_ever(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        failures = BackOff(1.0, 60.0)
+        while True:
+            began = self.clock.monotonic()
+            try:
+                await run()
+            except Exception:  # noqa: BLE001  # it is logged, and begun again: nobody else would do its work
+                _log.exception("the companion's %s broke", name)
+            if self.clock.monotonic() - began > 600:
+                failures.worked()
+            await self.clock.sleep(failures.failed())
