@@ -17,6 +17,8 @@ from pulumi_atlas.cli import (
     leaks,
     ownership,
     providers,
+    runtime,
+    session,
     volumes,
 )
 from pulumi_atlas.cli._exit import EPILOG
@@ -64,3 +66,5 @@ app.add_typer(compute.app, name="compute")
 app.add_typer(volumes.app, name="volumes")
 app.add_typer(endpoints.app, name="endpoints")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(runtime.app, name="runtime")
+app.add_typer(session.app, name="session")

@@ -7,6 +7,7 @@ from typing import Any
 from pulumi_atlas.cli._exit import OF_KIND, Exit
 from pulumi_atlas.cli._output import say_error
 from pulumi_atlas.cli._session import Stopped
+from pulumi_atlas.config import FileRefused
 from pulumi_atlas.errors import AtlasError, Interrupted, InvalidSpec
 
 __all__ = ["as_document", "code_of", "tell"]
@@ -31,6 +32,9 @@ def tell(error: AtlasError, *, about: str = "") -> None:
     elif isinstance(error, InvalidSpec):
         lines, hints = _failures(error)
         say_error(prefix + lines, hints)
+    elif isinstance(error, FileRefused) and len(error.faults) > 1:
+        rows = "".join(f"\n  {fault}" for fault in error.faults)
+        say_error(f"{prefix}{len(error.faults)} things are wrong{rows}", [error.hint])
     else:
         say_error(prefix + " ".join(error.message.split("\n")), [error.hint] if error.hint else [])
 

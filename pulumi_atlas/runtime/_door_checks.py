@@ -20,7 +20,10 @@ _SOURCE = re.compile(r"[a-z0-9_-]{1,32}")
 def look(section: RawSection, settings: RuntimeSettings, environ: Mapping[str, str]) -> tuple[list[Fault], list[Fault]]:
     """Faults and warnings."""
     faults = [*_hosts(section, settings), *_origins(section, settings), *_proxies(section, settings)]
-    return [*faults, *_sources(section, settings)], list(_plain_http(section, settings))
+    return [*faults, *_sources(section, settings)], [
+        *_plain_http(section, settings),
+        *_own_name(section, settings),
+    ]
 
 
 def is_host(text: str) -> bool:
@@ -41,6 +44,22 @@ def _hosts(section: RawSection, settings: RuntimeSettings) -> Iterator[Fault]:
         elif not is_host(host):
             hint = "write a name or an address, each by itself; there are no wildcards"
             yield section.fault(("hosts", place), "is no name of a host", hint)
+    public, _ = _host_and_port(settings.public_url) if settings.public_url else (None, None)
+    if settings.hosts and public is not None and public not in _names(settings):
+        hint = f"add {public} to runtime.hosts"
+        yield section.fault(("public_url",), "is called by a name that is not in hosts, so it would be refused", hint)
+
+
+def _own_name(section: RawSection, settings: RuntimeSettings) -> Iterator[Fault]:
+    """Where `hosts` is set, nothing else is answered: not even this machine's own commands."""
+    if settings.hosts and not any(is_this_machine(name) for name in _names(settings)):
+        hint = "add 127.0.0.1, or give those commands --url with a name that is there"
+        yield section.fault(("hosts",), "leaves out this machine: `atlas runtime` on it is refused", hint)
+
+
+def _names(settings: RuntimeSettings) -> set[str]:
+    """The hosts in lower case, without ports."""
+    return {_host_and_port(f"//{host}")[0] or host for host in settings.hosts}
 
 
 def _origins(section: RawSection, settings: RuntimeSettings) -> Iterator[Fault]:

@@ -30,7 +30,7 @@ from pulumi_atlas.config import Fault, FileRefused, RawSection
 from pulumi_atlas.runtime import _door_checks, _lease_checks, _template_checks, _webhook_checks
 from pulumi_atlas.runtime.settings import RuntimeSettings, Webhook
 
-__all__ = ["Configuration", "Report", "examine", "read"]
+__all__ = ["Configuration", "Report", "accepted", "examine", "read"]
 
 SECTION = "runtime"
 FILE_VARIABLE = "ATLAS_CONFIG"
@@ -72,7 +72,11 @@ def read(
 
     Raises FileRefused with every fault, and ConfigError when the file cannot be read.
     """
-    report = examine(file, cwd=cwd, environ=environ)
+    return accepted(examine(file, cwd=cwd, environ=environ), environ)
+
+
+def accepted(report: Report, environ: Mapping[str, str] | None = None) -> Configuration:
+    """The settings of a report without faults. Raises FileRefused with every fault."""
     if report.settings is None or report.faults:
         raise FileRefused(report.faults)
     return Configuration(report.settings, report.file, _environ(report.file, environ))

@@ -156,6 +156,7 @@ ONE_FAULT = [
     ("runtime:\n  hosts: [https://x.example]\n", ":2: runtime.hosts.0: is a URL, not a host"),
     ("runtime:\n  hosts: [x.example, '*.example']\n", ":2: runtime.hosts.1: is no name of a host"),
     ("runtime:\n  hosts: ['x.example:70000']\n", ":2: runtime.hosts.0: is no name of a host"),
+    ("runtime:\n  public_url: https://a.example\n  hosts: [b.example, localhost]\n", ":2: runtime.public_url: is called by a name that"),
     ("runtime:\n  origins: ['https://*.example']\n", ":2: runtime.origins.0: is no origin of a web page"),
     ("runtime:\n  origins: ['https://App.example']\n", ":2: runtime.origins.0: is spelled as no browser sends it"),
     ("runtime:\n  origins: ['https://app.example:443']\n", ":2: runtime.origins.0: is spelled as no browser sends it"),
@@ -235,6 +236,7 @@ def test_an_account_without_its_key_is_a_fault(tmp_path: Path) -> None:
 WARNINGS = [
     ("runtime: {public_url: 'http://sessions.example'}\n", "is plain http beyond this machine"),
     ("runtime: {max_kills_per_minute: 0}\n", "is 0"),
+    ("runtime: {public_url: 'https://A.example:444', hosts: ['a.example:444']}\n", "leaves out this machine"),
     ("runtime:\n  webhooks:\n    a: {url: 'http://x.example/', secret_env: GOOD}\n", "is plain http"),
     ("runtime:\n  webhooks:\n    a: {url: 'https://x.example/', secret_file: open}\n", "can be read by others"),
 ]
