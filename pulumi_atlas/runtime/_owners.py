@@ -37,7 +37,7 @@ class Owners:
     def __init__(self, ledger: Ledger, limits: Limits, gate: Gate) -> None:
         self._ledger, self._gate = ledger, gate
         self._budget, self._window_s = limits.owner_budget, limits.owner_budget_days * 86_400.0
-        self._of: dict[str, set[str]] = {}
+        self._of: dict[str, dict[str, None]] = {}  # in the order of opening
         self._looks: list[tuple[float, str]] = []
         self._at: dict[str, float] = {}
         self._changed: set[str] = set()
@@ -53,17 +53,17 @@ class Owners:
         self._loaded = True
         for live in self._ledger.live.values():
             if live.owner is not None:
-                self._of.setdefault(live.owner, set()).add(live.id)
+                self._of.setdefault(live.owner, {})[live.id] = None
                 self._changed.add(live.owner)
 
     def _told(self, session: Session, events: Sequence[SessionEvent]) -> None:
         if session.owner is None:
             return
-        mine = self._of.setdefault(session.owner, set())
+        mine = self._of.setdefault(session.owner, {})
         if session.is_final:
-            mine.discard(session.id)
+            mine.pop(session.id, None)
         else:
-            mine.add(session.id)
+            mine[session.id] = None
         self._changed.add(session.owner)
         self._news.set()
 

@@ -87,7 +87,8 @@ class Sweeper:
         self._rows: dict[AccountKey, list[dict[str, Any]]] = {}
 
     async def run(self) -> None:
-        """Sweep, for ever."""
+        """Sweep, for ever: a little behind the inspector, whose listings serve here too."""
+        await self._ledger.clock.sleep(self._settings.inspect_interval_s / 4)
         while True:
             await self.step()
             await self._ledger.clock.sleep(self._settings.inspect_interval_s)
@@ -126,7 +127,7 @@ class Sweeper:
     # -- one account
 
     async def _account(self, key: AccountKey, dead: Sequence[BirthNote]) -> None:
-        seen = await self._lister.look(key, max_age_s=self._settings.inspect_interval_s / 2)
+        seen = await self._lister.look(key, max_age_s=self._settings.inspect_interval_s * 0.9)
         if seen is None:
             return
         suspects = [pod for pod in seen.listing if self._is_ours(pod) and pod.status != "terminated"]

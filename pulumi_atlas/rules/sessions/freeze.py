@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 from pulumi_atlas.rules.sessions.lease import Moment
@@ -82,4 +82,4 @@ class ClockWatch:
             return ClockWatch(offset, offset, last, now.mono + grace_s)
         if self.thaw_at is not None and now.mono >= self.thaw_at:
             return ClockWatch(offset, offset, last)
-        return replace(self, seen=offset, beat=last)
+        return ClockWatch(self.offset, offset, last, self.thaw_at)
