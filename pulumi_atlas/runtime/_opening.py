@@ -15,7 +15,7 @@ from pulumi_atlas.client.validation import check_pod
 from pulumi_atlas.errors import AtlasError, ConfigError, Conflict, Failure, InvalidSpec
 from pulumi_atlas.models.session import Session, SessionRequest, SessionSpec
 from pulumi_atlas.providers import registry
-from pulumi_atlas.providers.contract import ABILITIES
+from pulumi_atlas.providers.contract import ABILITIES, Provider
 from pulumi_atlas.rules import validation
 from pulumi_atlas.rules.sessions import opening
 from pulumi_atlas.rules.sessions.lease import cost_at
@@ -138,26 +138,39 @@ class Opener:
         return _Order(template.spec, template, f"template.{request.template}")
 
     def _checked_spec(self, order: _Order) -> tuple[SessionSpec | None, list[Failure]]:
-        raw = dict(order.raw)
+        raw, where = dict(order.raw), order.where
         found: list[Failure] = []
-        try:
-            raw["provider"] = self._core.choose(raw.get("provider"), raw.get("account"))
-            kind = registry.load(raw["provider"])
-        except ConfigError as error:
-            return None, [Failure(f"{order.where}.provider", error.message, error.hint)]
-        env = self._environment(order, found)
-        if isinstance(raw.get("env", {}), Mapping):
-            raw["env"] = {**env, **raw.get("env", {})}
+        env, own = self._environment(order, found), raw.get("env", {})
+        if isinstance(own, Mapping):
+            raw["env"] = {**env, **own}
             origins = ("ATLAS_ORIGINS",) if self._settings.origins else ()
-            found += _under(order.where, opening.reserved_names(raw["env"], also=origins))
-        found += _under(order.where, check_pod(SessionSpec, raw))
-        if "env" not in kind.accepts:
-            hint = kind.reasons.get("env", "")
-            found.append(Failure(f"{order.where}.provider", "its pods cannot be told what verifies visitors", hint))
-        remote = not hasattr(kind, ABILITIES["reach"][1])
-        found += _under(order.where, opening.unreachable(self._public_url(), remote=remote))
-        found += self._access_failures(raw["provider"], raw.get("account"), order.where)
+            found += _under(where, opening.reserved_names(raw["env"], also=origins))
+        kind = self._provider(raw, where, found)
+        found += _under(where, check_pod(SessionSpec, raw))
+        if kind is not None:
+            if "env" not in kind.accepts:
+                hint = kind.reasons.get("env", "")
+                found.append(Failure(f"{where}.provider", "its pods cannot be told what verifies visitors", hint))
+            remote = not hasattr(kind, ABILITIES["reach"][1])
+            found += _under(where, opening.unreachable(self._public_url(), remote=remote))
         return (None if found else validation.parse(SessionSpec, raw)), found
+
+    def _provider(self, raw: dict[str, Any], where: str, found: list[Failure]) -> type[Provider] | None:
+        """The provider, chosen, known, and with a key: what cannot be rented is better refused now than failed later."""
+        account = raw.get("account")
+        try:
+            raw["provider"] = name = self._core.choose(raw.get("provider"), account)
+            kind = registry.load(name)
+        except ConfigError as error:
+            if raw.get("provider") is None:
+                raw["provider"] = "local"  # whichever: what is wrong with the rest does not depend on it
+                found.append(Failure(f"{where}.provider", error.message, error.hint))
+            return None  # one that is not known is told of by the check of the rest
+        try:
+            self._core.open(name, account if isinstance(account, str) else None)
+        except AtlasError as error:
+            found.append(Failure(f"{where}.provider", error.message, error.hint))
+        return kind
 
     def _environment(self, order: _Order, found: list[Failure]) -> dict[str, str]:
         """Variables of our own environment that the template hands on."""
@@ -166,14 +179,6 @@ class Opener:
             if name not in self._core.environ:
                 found.append(Failure(f"{order.where}.env_from", f"the companion's environment has no {name}"))
         return {name: self._core.environ[name] for name in names if name in self._core.environ}
-
-    def _access_failures(self, provider: str, account: Any, where: str) -> list[Failure]:
-        """Without a key nothing can be rented: better said now than by a session that fails."""
-        try:
-            self._core.open(provider, account if isinstance(account, str) else None)
-        except AtlasError as error:
-            return [Failure(f"{where}.provider", error.message, error.hint)]
-        return []
 
     # -- limits
 
