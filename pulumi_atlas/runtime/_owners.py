@@ -161,7 +161,7 @@ class Owners:
             if act != "warn":
                 return Change(actor="reaper", cause="owner_budget", fields={"warned": " ".join(stay) or None})
             spent = round(self._money(str(live.owner), now).spent, 6)
-            told = {"deadline": "owner_budget", "spent": spent, "budget": budget}
+            told = {"warned_of": "owner_budget", "spent": spent, "owner_budget": budget}
             fields = {"warned": " ".join([*stay, mark_of(budget)])}
             return Change(actor="reaper", cause="owner_budget", fields=fields, events=(Happened("warning", told),))
 

@@ -254,7 +254,7 @@ class Reaper:
         if verdict.act != "warn" or verdict.deadline is None:
             return None
         one = verdict.deadline
-        told = {"deadline": one.kind, "ends_at": round(now.wall + one.at - now.mono, 3)}
+        told = {"warned_of": one.kind, "ends_at": round(now.wall + one.at - now.mono, 3)}
         return Change(
             actor="reaper",
             cause=one.cause,

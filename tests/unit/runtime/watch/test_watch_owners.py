@@ -29,7 +29,7 @@ def test_live_money_of_all_sessions_of_an_owner_counts_and_others_are_left_alone
             await rig.clock.advance(10)
             told = await rig.events(kind="warning")
             assert sorted(str(event.session_id) for event in told) == [a.id, b.id]
-            assert told[0].data["deadline"] == "owner_budget" and told[0].data["budget"] == 10.0
+            assert told[0].data["warned_of"] == "owner_budget" and told[0].data["owner_budget"] == 10.0
             await rig.clock.advance(1800 - 10)
             assert await rig.kills() == []
             await rig.clock.advance(10)
@@ -66,7 +66,7 @@ def test_a_warning_holds_across_a_restart_and_does_not_lose_the_warning_of_anoth
         one = await _open(rig, cost_settled=9.0, cost_per_hour=0.0, warn_before_s=100.0, idle_ttl_s=1000.0)
         async with rig.watching():
             await rig.clock.advance(910)
-        assert [event.data["deadline"] for event in await rig.events(one, "warning")] == ["owner_budget", "idle"]
+        assert [event.data["warned_of"] for event in await rig.events(one, "warning")] == ["owner_budget", "idle"]
         again = Rig(rig.store.after_crash(), rig.world, limits=Limits(owner_budget=10.0), grace_s=500)
         again.clock.jump(910)
         await again.begin(alive_at=again.clock.now())

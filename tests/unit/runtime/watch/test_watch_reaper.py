@@ -127,7 +127,7 @@ def test_each_deadline_is_warned_of_once_also_when_several_stand_and_after_a_res
             assert await rig.events(one, "warning") == []
             await rig.clock.advance(1)
             await rig.clock.advance(15)
-        told = [event.data["deadline"] for event in await rig.events(one, "warning")]
+        told = [event.data["warned_of"] for event in await rig.events(one, "warning")]
         assert told == ["idle", "lifetime"]
         assert (await rig.events(one, "warning"))[0].data["ends_at"] == pytest.approx(one.created_at + 900.0)
 
