@@ -172,7 +172,7 @@ STATES: list[SessionState | None] = [
 @given(
     st.fixed_dictionaries(
         {
-            **{name: OFTEN for name in ("ours", "noted", "same_account", "dead", "complete")},
+            **dict.fromkeys(("ours", "noted", "same_account", "dead", "complete"), OFTEN),
             "wanted": OFTEN.map(lambda often: not often),
             "session": st.sampled_from(STATES),
             "times": st.integers(0, 4),
