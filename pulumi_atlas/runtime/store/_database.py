@@ -23,7 +23,14 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DatabaseError,
+    DBAPIError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+    StatementError,
+)
 
 from pulumi_atlas import failpoints
 from pulumi_atlas.runtime.store._failures import mapped
@@ -123,9 +130,8 @@ class Database:
                     self._check_file()
                     self._guard()
                     failpoints.reach("store.commit")
-            except (SQLAlchemyError, sqlite3.Error) as error:
-                if not isinstance(error, IntegrityError):
-                    connection.invalidate()  # whatever state it is in, the next one is fresh
+            except (SQLAlchemyError, sqlite3.Error):
+                connection.invalidate()  # whatever state it is in, the next one is fresh
                 raise
         failpoints.reach("store.committed")
 
@@ -150,14 +156,29 @@ class Database:
 def _attempt(connection: Connection, work: Work[Any], *, alone: bool) -> Outcome:
     """Its result or its own failure. Among others it is undone alone; failures of the database pass."""
     if alone:
-        return work(connection), None
+        return _run(connection, work), None
+    failure: DBAPIError | None = None
     try:
         with connection.begin_nested():
-            return work(connection), None
-    except (SQLAlchemyError, sqlite3.Error):
-        raise
+            try:
+                return _run(connection, work), None
+            except DBAPIError as error:
+                failure = error
+                raise
+    except SQLAlchemyError as error:  # a transaction that SQLite gave up has no savepoint to go back to
+        raise (failure or error) from None
     except Exception as error:  # noqa: BLE001 (its caller gets it)
         return None, error
+
+
+def _run(connection: Connection, work: Work[T]) -> T:
+    """What is wrong with the values themselves is a ValueError, of this work alone."""
+    try:
+        return work(connection)
+    except StatementError as error:
+        if isinstance(error, (OperationalError, InternalError)) or type(error) is DatabaseError:
+            raise
+        raise ValueError(f"the store cannot hold such a value: {error.orig}") from None
 
 
 def _settle(answer: asyncio.Future[Any], outcome: Outcome) -> None:

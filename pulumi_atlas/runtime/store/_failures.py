@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from pulumi_atlas.runtime.store.contract import StoreUnavailable
 
@@ -45,12 +45,8 @@ def failure_of(error: BaseException, path: Path) -> StoreUnavailable:
 
 @contextmanager
 def mapped(path: Path) -> Iterator[None]:
-    """Failures of the database become StoreUnavailable. What breaks a constraint passes: its meaning depends on the call."""
+    """Failures of the database become StoreUnavailable."""
     try:
         yield
-    except IntegrityError:
-        raise
     except (SQLAlchemyError, sqlite3.Error) as error:
-        if isinstance(error, (DBAPIError, sqlite3.Error)) or "closed" in str(error):
-            raise failure_of(error, path) from error
-        raise
+        raise failure_of(error, path) from error

@@ -40,8 +40,8 @@ T = TypeVar("T")
 #: In the file's header: it says that the database is ours. "ATLS".
 APPLICATION_ID = 0x41544C53
 
-_PIECE = 2_000  # sessions read at once
-_FORGET = 2_000  # rows forgotten in one transaction
+_PIECE = 1_000  # sessions read at once
+_FORGET = 1_000  # rows forgotten in one transaction
 
 
 class SqliteStore:
