@@ -31,9 +31,9 @@ Row = tuple[str, ...]
 Json = Mapping[str, Any]
 
 SESSION_COLUMNS = ("ID", "STATE", "OWNER", "TEMPLATE", "PROVIDER", "ENDS IN", "BY", "COST", "AGE")
-EVENT_COLUMNS = ("NUMBER", "WHEN", "SESSION", "EVENT", "STATE", "CAUSE", "ACTOR")
+EVENT_COLUMNS = ("NUMBER", "WHEN", "SESSION", "EVENT", "WHAT", "CAUSE", "BY")
 IRREVOCABLE_COLUMNS = ("ID", "PROVIDER", "POD", "OWNER", "$/H", "COST", "TRIES", "NEXT", "REASON")
-ORPHAN_COLUMNS = ("POD", "PROVIDER", "ACCOUNT", "STATUS", "BIRTH", "$/H", "SEEN", "WHY")
+ORPHAN_COLUMNS = ("POD", "PROVIDER", "ACCOUNT", "STATUS", "SINCE", "$/H", "ACTION", "WHY")
 TEMPLATE_COLUMNS = ("NAME", "PROVIDER", "AUTH", "IDLE", "LIFETIME", "BACKENDS", "DESCRIPTION")
 KEY_COLUMNS = ("ID", "SCOPE", "NAME", "AGE", "REVOKED")
 
@@ -90,17 +90,19 @@ def session_fields(row: Json) -> list[tuple[str, str]]:
 
 def event_row(row: Json) -> Row:
     """An event under EVENT_COLUMNS."""
-    data = row.get("data") if isinstance(row.get("data"), Mapping) else {}
-    told: Json = data or {}
-    what = _text(told, "state") or _text(told, "status") or _text(told, "deadline")
+    data = row.get("data")
+    told: Json = data if isinstance(data, Mapping) else {}
+    what = told.get("state")
+    if row.get("event") == "warning":
+        what = told.get("warned_of") or told.get("deadline_kind")
     return (
         _text(row, "id"),
-        when(row.get("at") or told.get("now")),
-        _text(row, "session_id") or (_text(told, "id") if told.get("id") else ""),
+        when(told.get("at")),
+        _text(told, "id"),
         _text(row, "event"),
-        what,
-        _text(row, "cause") or _text(told, "cause"),
-        _text(row, "actor"),
+        "" if what is None else str(what),
+        _text(told, "cause"),
+        _text(told, "actor"),
     )
 
 
@@ -122,14 +124,14 @@ def irrevocable_row(row: Json) -> Row:
 def orphan_row(row: Json) -> Row:
     """A pod that no live session holds, under ORPHAN_COLUMNS."""
     return (
-        _text(row, "pod_id") or _text(row, "id"),
+        _text(row, "id"),
         _text(row, "provider"),
         _text(row, "account"),
         _text(row, "status"),
-        _text(row, "birth"),
+        when(row.get("since")),
         money(row.get("cost_per_hour")),
-        _text(row, "sightings"),
-        _text(row, "verdict") or _text(row, "why") or _text(row, "reason"),
+        _text(row, "action"),
+        _text(row, "why"),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pulumi_atlas.cli import _companion_views as views
-from pulumi_atlas.cli import _options, _status_view, _view_of_plan
+from pulumi_atlas.cli import _options, _status_view
 from pulumi_atlas.cli._companion_events import follow as followed
 from pulumi_atlas.cli._companion_events import kept
 from pulumi_atlas.cli._companion_options import Key, KeyFile, Store, Url, asked
@@ -168,7 +168,14 @@ def reap(
         )
     with asked(url, key, key_file, store) as companion:
         plan = companion.post("/v1/reap", dry_run="true")
-    out.result(plan, lambda: _view_of_plan.tell(out, plan))
+
+    def human() -> None:
+        for line in _status_view.held_back(plan):
+            out.line(line)
+        rows = [_status_view.plan_row(row) for row in plan["rows"]]
+        out.table(_status_view.PLAN_COLUMNS, rows, none="there is nothing to do now")
+
+    out.result(plan, human)
 
 
 def _listed(

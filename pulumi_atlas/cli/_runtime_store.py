@@ -92,7 +92,7 @@ def _described(made: Backup) -> dict[str, Any]:
 
 
 def _words(made: Backup) -> str:
-    return f"{made.sessions} sessions, {made.live} of them live, of {made.name or 'no name'} at {when(made.made_at)}"
+    return f"sessions: {made.sessions}, live: {made.live}, of {made.name or 'no name'} at {when(made.made_at)}"
 
 
 def confirm_store(store: StoreUrl = None, yes: _options.Yes = False, as_json: _options.AsJson = False) -> None:
@@ -146,5 +146,5 @@ def _differences(custody: Custody, costs: dict[str, Any]) -> list[str]:
     if custody.alive_at is not None:
         said.append(f"a companion last wrote into it at {when(custody.alive_at)}")
     unknown = f" and {costs['cost_unknown']} of unknown price" if costs["cost_unknown"] else ""
-    said.append(f"its {costs['sessions']} live sessions cost {money(costs['cost_per_hour'])} per hour{unknown}")
+    said.append(f"live sessions: {costs['sessions']}, {money(costs['cost_per_hour'])} per hour{unknown}")
     return said

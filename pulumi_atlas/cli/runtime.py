@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +17,7 @@ from pulumi_atlas.errors import Failure, InvalidSpec
 
 if TYPE_CHECKING:
     from pulumi_atlas.runtime.configuration import Report
+    from pulumi_atlas.runtime.settings import RuntimeSettings
 
 __all__ = ["app"]
 
@@ -72,9 +76,34 @@ def serve(
         found = configuration.accepted(report)
         from pulumi_atlas.client.core import Core
         from pulumi_atlas.runtime.serve import serve as run
-    code = run(address, place, deployment, found.settings, core=lambda: Core(environ=found.environ), say=out.line)
+    with _logging(found.settings):
+        code = run(address, place, deployment, found.settings, core=lambda: Core(environ=found.environ), say=out.line)
     if code:
         raise typer.Exit(code)
+
+
+@contextmanager
+def _logging(settings: RuntimeSettings) -> Iterator[None]:
+    """The companion's log instead of the command line's: to stderr, in the wanted form, without secrets."""
+    import logging
+
+    from pulumi_atlas.runtime import logs
+
+    ours = logging.getLogger("pulumi_atlas")
+    before, ours.handlers[:] = list(ours.handlers), []
+    log = logs.configure(settings.log_format, secrets=_secrets(settings))
+    try:
+        yield
+    finally:
+        log.close()
+        ours.handlers[:] = before
+
+
+def _secrets(settings: RuntimeSettings) -> Iterator[str]:
+    """Values from this process's environment that the settings name."""
+    names = [name for template in settings.templates.values() for name in template.env_from]
+    names += [hook.secret_env for hook in settings.webhooks.values() if hook.secret_env]
+    return (os.environ[name] for name in names if os.environ.get(name))
 
 
 def _named(deployment: str) -> None:

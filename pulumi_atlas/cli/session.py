@@ -138,7 +138,7 @@ def resume(
     store: Store = None,
     as_json: _options.AsJson = False,
 ) -> None:
-    """Start the pod of a paused session. Tokens and URLs from before the pause are void."""
+    """Start the pod of a paused session. Tokens and URLs from before are void; the new tokens are printed."""
     _turn(Out(json=as_json), ident, "resume", "ready", wait, timeout, (url, key, key_file, store))
 
 
@@ -156,6 +156,21 @@ def close(
 ) -> None:
     """End it: its pod is terminated, and what is not on a volume is lost. Does not ask."""
     _turn(Out(json=as_json), ident, "close", "terminated", wait, timeout, (url, key, key_file, store), reason=reason)
+
+
+@app.command("rotate")
+def rotate(
+    ident: Id,
+    url: Url = None,
+    key: Key = None,
+    key_file: KeyFile = None,
+    store: Store = None,
+    as_json: _options.AsJson = False,
+) -> None:
+    """Make new tokens. Those from before, and signed URLs, are void; the pod's guard learns it within 30 s."""
+    out = Out(json=as_json)
+    with asked(url, key, key_file, store) as companion:
+        _session_open.tell(out, companion.post(f"/v1/sessions/{quoted(ident)}/rotate"))
 
 
 @app.command("url")
@@ -235,7 +250,10 @@ def _turn(
         asked_for = True
         if wait:
             row = until_settled(out, companion, row, to=to, timeout_s=timeout_s, clock=time.monotonic)
-    out.result(row, lambda: out.line(f"session {ident} is {row['status']}"))
+    if "touch_token" in row:  # what was handed out before is void
+        _session_open.tell(out, row)
+    else:
+        out.result(row, lambda: out.line(f"session {ident} is {row['status']}"))
 
 
 def _remaining(ident: str, row: dict[str, Any]) -> str:

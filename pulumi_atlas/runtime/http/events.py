@@ -179,7 +179,10 @@ _END: Any = object()
 def _event(one: SessionEvent | Gap) -> ServerSentEvent:
     if isinstance(one, Gap):
         return _sse(one.number, "gap", {})
-    return _sse(one.number, one.kind, one.data)
+    whose = {} if one.session_id is None else {"id": one.session_id}
+    return _sse(
+        one.number, one.kind, {**whose, "at": round(one.at, 3), "actor": one.actor, "cause": one.cause, **one.data}
+    )
 
 
 def _sse(number: int, kind: str, data: Any) -> ServerSentEvent:
