@@ -154,8 +154,11 @@ class Gate:
         return Refusal("frozen", STORE_UNAVAILABLE, now + wait)
 
     def store_worked(self) -> None:
-        """The store took a write."""
+        """The store took a write: nothing needs to wait for it any more."""
         self._store_fails.worked()
+        if STORE_UNAVAILABLE in self.freeze.why(self.ledger.moment().mono):
+            self.freeze.lift(STORE_UNAVAILABLE)
+            self.ledger.earlier.set()
 
     def status(self) -> dict[str, Any]:
         """What stands in the way of kills: `frozen` reasons, `outages`, kills of the last minute and the cap."""

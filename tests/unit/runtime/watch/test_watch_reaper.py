@@ -9,7 +9,7 @@ import pytest
 from watch_kit import Rig, run
 
 from pulumi_atlas.models import ComputeSpec
-from pulumi_atlas.rules.sessions.freeze import CLOCK_JUMPED, STORE_NOT_CONFIRMED
+from pulumi_atlas.rules.sessions.freeze import CLOCK_JUMPED, STORE_NOT_CONFIRMED, STORE_UNAVAILABLE
 from pulumi_atlas.runtime.ledger import Change
 from pulumi_atlas.runtime.store.contract import StoreUnavailable
 
@@ -247,6 +247,24 @@ def test_a_store_that_fails_keeps_the_session_and_is_asked_again_less_and_less()
             await rig.clock.advance(40)
             assert await rig.state(ids[0]) == "ready"
             assert len(await rig.kills()) == 39
+
+    run(act())
+
+
+def test_a_store_that_takes_writes_again_is_not_waited_for() -> None:
+    async def act() -> None:
+        rig = await Rig().begin()
+        one = await rig.session(idle_ttl_s=100.0)
+        async with rig.watching():
+            await rig.clock.advance(99)
+            rig.store.fail()
+            await rig.clock.advance(40)
+            rig.store.fail("")
+            assert rig.gate.status()["frozen"] == [STORE_UNAVAILABLE]
+            rig.gate.store_worked()  # as when activity was flushed
+            await rig.clock.settle()
+            assert rig.gate.status()["frozen"] == []
+            assert await rig.state(one) == "terminating"
 
     run(act())
 
