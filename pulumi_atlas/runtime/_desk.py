@@ -13,7 +13,7 @@ from pulumi_atlas.client.opened import Opened
 from pulumi_atlas.errors import AtlasError, NotFound, ProviderFailure
 from pulumi_atlas.ids import Owner, PodId
 from pulumi_atlas.models import Compute, Listing
-from pulumi_atlas.models.session import Session
+from pulumi_atlas.models.session import Session, SessionState
 from pulumi_atlas.rules.clock import Clock
 from pulumi_atlas.rules.gone import Presence
 from pulumi_atlas.rules.sessions.ending import is_there, seen
@@ -38,8 +38,10 @@ class Stopped(Exception):
 class Job:
     """The work for one session in this process. Times are monotonic.
 
-    `began`: when it was taken up; `sent_at`: when the answer to a create was given up, so that listings from before prove
-    nothing; `running_since`: when its pod was first seen to run. `tries` counts failures in a row of what is done now.
+    `began`: when the state that is worked on was taken up (`provisioning` goes on with the time of `requested`). `sent_at`:
+    when the answer to a create was given up, so that listings from before prove nothing. `running_since`: when its pod was
+    first seen to run. `tries` counts failures in a row; `due`: the number of an attempt, and when it is made. `changed` is
+    set when the session gets another state than `state`.
     """
 
     session_id: str
@@ -48,6 +50,21 @@ class Job:
     sent_at: float | None = None
     running_since: float | None = None
     tries: int = 0
+    due: tuple[int, float] | None = None
+    state: SessionState | None = None
+    last: SessionState | None = None
+
+    def looks_at(self, state: SessionState | None) -> None:
+        """From now on this is the state that is worked on; None: whichever comes next is news."""
+        self.state = state
+        self.changed.clear()
+
+    def enters(self, state: SessionState, now: float) -> None:
+        """As `looks_at`; a state that is another than the one before is new work."""
+        if self.last not in (None, state) and state != "provisioning":
+            self.began, self.tries, self.due = now, 0, None
+        self.last = state
+        self.looks_at(state)
 
     def sure_at(self, lag_s: float) -> float:
         """From when on a listing shows everything that was begun. What an earlier process did was before `began`."""
@@ -78,7 +95,7 @@ class Desk:
         return Owner("deployment", self.deployment_id, f"session/{session_id}")
 
     async def wait(self, job: Job, seconds: float) -> None:
-        """Wait so long, or until the session changes. Raises Stopped."""
+        """Wait so long, or until the session's state changes. Raises Stopped."""
         await pause(self.clock, seconds, job.changed, self.stopping)
         self.check()
 
@@ -88,7 +105,7 @@ class Desk:
             raise Stopped
 
     def has_changed(self, job: Job) -> bool:
-        """Whether somebody changed the session since its row was read."""
+        """Whether the session has another state than the one that is worked on."""
         return job.changed.is_set()
 
     async def insist(self, session_id: str, decide: Decide) -> Session:

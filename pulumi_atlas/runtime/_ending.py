@@ -10,7 +10,7 @@ from pulumi_atlas.errors import AtlasError, NotFound, ProviderFailure, WrongAcco
 from pulumi_atlas.ids import PodId
 from pulumi_atlas.models import Compute
 from pulumi_atlas.models.session import Cause, Session
-from pulumi_atlas.rules.sessions.ending import after_try
+from pulumi_atlas.rules.sessions.ending import Again, after_try
 from pulumi_atlas.rules.sessions.lease import cost_at
 from pulumi_atlas.rules.sessions.renting import after_search
 from pulumi_atlas.rules.waiting import pause_s
@@ -35,7 +35,7 @@ class Ending:
         if session.birth is None and session.pod_id is None:
             await self._over(session, None, "confirmed")
             return
-        left = self._left_s(session)
+        left = self._left_s(job, session)
         if left > 0:
             await self._desk.wait(job, left)
             return
@@ -48,13 +48,19 @@ class Ending:
         except AtlasError as error:
             await self._not_confirmed(session, error)
 
-    def _left_s(self, session: Session) -> float:
-        """Until the next try. A clock that was turned makes no wait longer than it can be."""
+    def _left_s(self, job: Job, session: Session) -> float:
+        """Until the next try. A wall clock that was turned makes no wait longer than it should be."""
+        now = self._desk.clock.monotonic()
         if session.next_attempt_at is None:
             return 0.0
-        longest = after_try(session.attempts, tries=self._desk.settings.terminate_tries,
-                            slow_s=self._desk.settings.irrevocable_retry_s).wait_s  # fmt: skip
-        return min(session.next_attempt_at - self._desk.clock.now(), longest)
+        if job.due is None or job.due[0] != session.attempts:
+            left = session.next_attempt_at - self._desk.clock.now()
+            job.due = (session.attempts, now + min(left, self._again(session.attempts).wait_s))
+        return job.due[1] - now
+
+    def _again(self, attempts: int) -> Again:
+        settings = self._desk.settings
+        return after_try(attempts, tries=settings.terminate_tries, slow_s=settings.irrevocable_retry_s)
 
     # -- a pod that is known
 
@@ -128,9 +134,11 @@ class Ending:
         def decide(now: Session) -> Change | None:
             if now.pod_id is not None or now.is_final:
                 return None
-            fields: dict[str, Any] = {"pod_id": pod.id, "sealed_env": None, "cost_per_hour": pod.cost_per_hour,
-                                      "cost_since": now.created_at if pod.created_at is None
-                                      else min(wall, max(now.created_at, pod.created_at.timestamp()))}  # fmt: skip
+            made = now.created_at if pod.created_at is None else pod.created_at.timestamp()
+            fields: dict[str, Any] = {
+                "pod_id": pod.id, "identity": pod.account, "sealed_env": None,
+                "cost_per_hour": pod.cost_per_hour, "cost_since": min(wall, max(now.created_at, made)),
+            }  # fmt: skip
             return Change("provider", now.cause, fields=fields, births=(self._note(now, "held", pod_id=pod.id),))
 
         await self._desk.insist(session.id, decide)
@@ -163,8 +171,7 @@ class Ending:
             if now.state not in ("terminating", "irrevocable"):
                 return None
             attempts = now.attempts + 1
-            again = after_try(attempts, tries=self._desk.settings.terminate_tries,
-                              slow_s=self._desk.settings.irrevocable_retry_s)  # fmt: skip
+            again = self._again(attempts)
             fields = {"attempts": attempts, "next_attempt_at": self._desk.clock.now() + again.wait_s}
             if again.irrevocable and now.state == "terminating":
                 return Change("companion", "not_confirmed", to="irrevocable", reason=error.message, fields=fields)

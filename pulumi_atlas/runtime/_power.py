@@ -64,7 +64,7 @@ class Power:
             return
 
         def decide(now: Session) -> Change | None:
-            if now.state != session.state or now.version != session.version:
+            if now.state != session.state:
                 return None
             wall = self._desk.clock.now()
             money = settled(now.cost_settled, now.cost_per_hour, now.cost_since, wall, pod.cost_per_hour)
@@ -149,9 +149,7 @@ class Power:
             return Change("provider", now.cause, reason=error.message, fields=fields)
 
         await self._desk.ledger.change(session.id, decide)
-        job.changed.clear()
-        if (await self._desk.ledger.read(session.id)).state == session.state:
-            await self._desk.wait(job, first)
+        await self._desk.wait(job, first)
 
     async def _vanished(self, job: Job, session: Session, state: SessionState) -> None:
         """The provider does not find it. When that is proven it is gone; else it is asked again."""

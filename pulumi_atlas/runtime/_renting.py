@@ -64,7 +64,7 @@ class Renting:
         if written.birth != birth:
             return  # it was closed, or changed otherwise, in the meantime
         failpoints.reach("session.create.2")
-        job.changed.clear()
+        job.looks_at("provisioning")
         await self._create(job, written, opened, spec)
 
     async def _not_begun(self, job: Job, session: Session, error: AtlasError, births: tuple[BirthNote, ...]) -> None:
@@ -74,9 +74,7 @@ class Renting:
             await self._fail(session, error.message, births=births)
             return
         job.tries += 1
-        job.changed.clear()
         await self._told(session, error)
-        job.changed.clear()
         await self._desk.wait(job, max(1.0, verdict.wait_s))
 
     async def _create(self, job: Job, session: Session, opened: Opened, spec: ComputeSpec) -> None:
@@ -113,15 +111,10 @@ class Renting:
             return False
         job.tries += 1
         await self._told(session, error)
-        job.changed.clear()
-        end = self._desk.clock.monotonic() + verdict.wait_s
-        while (left := end - self._desk.clock.monotonic()) > 0:
-            await self._desk.wait(job, left)
-            job.changed.clear()
-            now = await self._desk.ledger.read(session.id)
-            if now.state != "provisioning":
-                await self._withdraw(session)
-                return False
+        await self._desk.wait(job, verdict.wait_s)
+        if self._desk.has_changed(job):
+            await self._withdraw(session)
+            return False
         return True
 
     async def _withdraw(self, session: Session) -> None:
@@ -145,10 +138,10 @@ class Renting:
                 return Change("companion", now.cause, births=(note,))  # the sweep removes it
             if now.pod_id is not None:
                 return None
-            note = self._note(now, session.birth or "", "held", pod_id=pod.id)
+            note = self._note(now, session.birth or "", "held", pod.account, pod_id=pod.id)
             wall = self._desk.clock.now()
             fields: dict[str, Any] = {
-                "pod_id": pod.id, "urls": dict(pod.urls), "sealed_env": None,
+                "pod_id": pod.id, "identity": pod.account, "urls": dict(pod.urls), "sealed_env": None,
                 "cost_per_hour": pod.cost_per_hour, "cost_since": _since(pod.created_at, now.created_at, wall),
             }  # fmt: skip
             if now.state == "provisioning":
@@ -172,11 +165,12 @@ class Renting:
             if verdict == "absent":
                 await self._again(job, session)
                 return
-            if self._left_s(job, session) <= 0:
+            left_s = self._left_s(job, session)
+            if left_s <= 0:
                 text = f"it was not usable within {session.ready_timeout_s:g} s: {why}"
                 await self._end(session, "provision_timeout", text)
                 return
-            await self._desk.wait(job, pause_s(attempt, first_s=0.25, most_s=5.0))
+            await self._desk.wait(job, min(left_s, pause_s(attempt, first_s=0.25, most_s=5.0)))
             attempt += 1
 
     async def look(self, job: Job, session: Session) -> tuple[str, Compute | None, str]:

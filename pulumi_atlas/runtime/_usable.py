@@ -48,9 +48,10 @@ class Usable:
                 why = f"it is still {pod.status}" if pod.status != "running" else "its port does not answer"
             except AtlasError as error:  # that nobody can tell is no reason to end it
                 why = error.message
-            if self._desk.clock.monotonic() >= end:
+            left = end - self._desk.clock.monotonic()
+            if left <= 0:
                 return Found("late", pod, f"it was not usable within {session.ready_timeout_s:g} s: {why}")
-            await self._desk.wait(job, waiting.pause_s(attempt))
+            await self._desk.wait(job, min(left, waiting.pause_s(attempt)))
             attempt += 1
         return Found("changed")
 

@@ -75,7 +75,8 @@ class Worker:
         """A session was changed: whoever works on it looks again, or somebody begins to."""
         job = self._jobs.get(session.id)
         if job is not None:
-            job.changed.set()
+            if session.state != job.state:
+                job.changed.set()
         elif act_for(session.state) != "none":
             self.begin([session.id])
 
@@ -115,12 +116,13 @@ class Worker:
     async def _one_step(self, job: Job, failures: BackOff) -> bool:
         """Read, act. False when nothing is left to do; between that and forgetting the job, nothing else runs."""
         self._desk.check()
-        job.changed.clear()
+        job.looks_at(None)
         try:
             session = await self._desk.ledger.read(job.session_id)
             act = act_for(session.state)
-            if act == "none":
+            if act == "none" or job.changed.is_set():
                 return job.changed.is_set()
+            job.enters(session.state, self._desk.clock.monotonic())
             await self._steps[act](job, session)
             failures.worked()
         except (Stopped, asyncio.CancelledError):

@@ -136,7 +136,7 @@ def test_a_program_that_spins_is_found() -> None:
         clock = SimulatedClock()
 
         async def spin() -> None:
-            while True:
+            while True:  # noqa: ASYNC110
                 await asyncio.sleep(0)
 
         task = asyncio.create_task(spin())
