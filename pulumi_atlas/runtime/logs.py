@@ -122,9 +122,6 @@ def _standard_fields(_: Any, __: str, event: EventDict) -> EventDict:
     at = datetime.fromtimestamp(record.created, UTC)
     event["time"] = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     event["level"], event["logger"] = record.levelname.lower(), record.name
-    event["exc_info"] = event.get("exc_info") or record.exc_info
-    if not event["exc_info"]:
-        del event["exc_info"]
     return event
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
@@ -58,6 +59,7 @@ def no_secret_in(text: str) -> None:
     for one in PLANTED:
         assert one not in text
         assert json.dumps(one)[1:-1] not in text
+        assert quote(one, safe="") not in text and quote_plus(one) not in text
 
 
 class Rude:
@@ -77,6 +79,12 @@ def _raise() -> None:
     [
         TOKEN,
         f"key={KEY}",
+        f"key={json.dumps(KEY)}",
+        f"key={json.dumps(KEY, ensure_ascii=False)}",
+        f"key={KEY!r}",
+        f"GET /?x={quote(KEY, safe='')}",
+        f"x={quote_plus(KEY)}",
+        "asked with Basic dXNlcjpwYXNzd29yZA==",
         f"a{TOKEN}",
         TOKEN[:40],
         f"GET /hls/atlas-access/{PATH_GRANT}/a.m3u8 HTTP/1.1",
@@ -103,7 +111,7 @@ def _raise() -> None:
 def test_no_secret_is_left_in_a_line(form: Form, words: str) -> None:
     with log(form) as written:
         logging.getLogger("a.library").warning("it says %s", words)
-        logger("ours").warning("it says", what=words, deep={"list": [words, {"more": words}]})
+        logger("ours").warning("it says", what=words, deep={"list": [1, 2, words, {"more": words, words: 1}]})
         logger("ours").warning(words)
         lines = written.lines()
         assert len(lines) == 3
