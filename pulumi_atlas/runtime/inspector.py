@@ -114,22 +114,30 @@ class Inspector:
     # -- the task
 
     async def run(self) -> None:
-        """Look at everything, for ever."""
-        while True:
-            await self.step()
-            await self._ledger.clock.sleep(self._settings.inspect_interval_s)
+        """Look at everything, for ever. An account that takes long to answer holds up no other."""
+        under_way: dict[AccountKey, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                for key, lives in (await self._known()).items():
+                    if key not in under_way or under_way[key].done():
+                        under_way[key] = tasks.create_task(self._guarded(key, lives))
+                await self._ledger.clock.sleep(self._settings.inspect_interval_s)
 
     async def step(self, now: Moment | None = None) -> None:
         """Look at each account once. Never raises for a provider or the store: then nothing is concluded."""
+        accounts = await self._known()
+        await asyncio.gather(*(self._guarded(key, lives) for key, lives in accounts.items()))
+
+    async def _known(self) -> dict[AccountKey, list[Live]]:
+        """The accounts in use, once the pods of the store's sessions are known."""
         if not self._loaded:
             try:
                 await self._load()
             except StoreUnavailable as error:
                 self._gate.store_failed(error)
-                return
-        accounts = self._accounts()
-        await asyncio.gather(*(self._guarded(key, lives) for key, lives in accounts.items()))
+                return {}
         self._looked_at = self._ledger.clock.now()
+        return self._accounts()
 
     async def _guarded(self, key: AccountKey, lives: list[Live]) -> None:
         try:

@@ -104,8 +104,8 @@ class Reaper:
         self._refused = None
         frozen = bool(self._gate.freeze.why(now.mono))
         if not frozen and self._frozen:
-            self._thaw(now)
-        await self._each(self._due(now, frozen), self._warn)
+            await self._thaw(now)
+        await self._each(await self._due(now, frozen), self._warn)
         if not frozen:
             await self._each(self._next(), self._end)
         return self._look_at(now)
@@ -124,12 +124,10 @@ class Reaper:
         rest = iter(work)
 
         async def worker(one: str | None) -> None:
-            seen = 0
             while one is not None:
                 await self._guarded(act, one)
-                one, seen = next(rest, None), seen + 1
-                if seen % _PIECE == 0:
-                    await asyncio.sleep(0)
+                await asyncio.sleep(0)  # touches come first, also with a store that answers at once
+                one = next(rest, None)
 
         async with asyncio.TaskGroup() as tasks:
             for one in list(itertools.islice(rest, _WRITES)):
@@ -149,24 +147,33 @@ class Reaper:
 
     # -- what is due
 
-    def _due(self, now: Moment, frozen: bool) -> Iterator[str]:
-        """Sort what has come: ends begin to wait, warnings are given. Under a freeze everything waits."""
-        for live, verdict in self._ledger.due(now):
+    async def _due(self, now: Moment, frozen: bool) -> list[str]:
+        """Sort what has come: ends begin to wait, and who is to be warned is told. Under a freeze everything waits."""
+        warned = []
+        for count, (live, verdict) in enumerate(self._ledger.due(now), 1):
+            if count % _PIECE == 0:
+                await asyncio.sleep(0)
             if frozen:
                 self._frozen.add(live.id)
             elif verdict.act == "warn":
-                yield live.id
+                warned.append(live.id)
             elif live.id not in self._held and verdict.deadline is not None:
                 self._wait(live.id, verdict.deadline.at)
+        return warned
 
     def _wait(self, session_id: str, at: float) -> None:
         self._held.add(session_id)
         heapq.heappush(self._waiting, (at, next(self._order), session_id))
 
-    def _thaw(self, now: Moment) -> None:
+    async def _thaw(self, now: Moment) -> None:
         """Kills are free again: what came meanwhile is looked at anew, and whoever was not warned is warned first."""
         ids, self._frozen = self._frozen, set()
-        for live in (self._ledger.live[one] for one in ids if one in self._ledger.live):
+        for count, one in enumerate(ids, 1):
+            if count % _PIECE == 0:
+                await asyncio.sleep(0)
+            live = self._ledger.live.get(one)
+            if live is None:
+                continue
             verdict = judge(live, now)
             if verdict.act == "end" and verdict.deadline is not None and _unwarned(live, verdict.deadline):
                 live.grace_mono = now.mono + min(live.warn_before_s, live.idle_ttl_s / 2)

@@ -324,6 +324,25 @@ def test_a_listing_that_never_ends_is_an_outage_and_holds_up_no_other_account() 
     run(act())
 
 
+def test_an_account_that_does_not_answer_holds_up_no_other() -> None:
+    async def act() -> None:
+        rig = await Rig().begin()
+        await rig.session()
+        other = await rig.session(account="other")
+
+        async def never(filters: Any) -> Any:
+            await asyncio.Event().wait()
+
+        rig.open("mock").provider.list_compute = never
+        async with rig.watching(rig.inspector):
+            await rig.clock.advance(45)
+            rig.world.finish(rig.pod(other))
+            await rig.clock.advance(20)
+            assert await rig.state(other) == "terminating"
+
+    run(act())
+
+
 def test_a_fault_in_a_provider_is_its_failure(caplog: pytest.LogCaptureFixture) -> None:
     async def act() -> None:
         rig = await Rig().begin()
