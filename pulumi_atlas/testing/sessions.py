@@ -217,14 +217,15 @@ class MemoryStore:
         self._tables.webhooks = tuple(names)
         self._tables.outbox = {at: one for at, one in self._tables.outbox.items() if one.webhook in names}
 
-    async def due(self, now: float, *, limit: int = 50) -> Sequence[Delivery]:
+    async def due(self, now: float, *, webhook: str | None = None, limit: int = 50) -> Sequence[Delivery]:
         self._check()
-        due = sorted((one for one in self._tables.outbox.values() if one.due_at <= now), key=lambda one: one.due_at)
-        return due[:limit]
+        due = [one for one in self._tables.outbox.values() if one.due_at <= now and webhook in (None, one.webhook)]
+        return sorted(due, key=lambda one: one.due_at)[:limit]
 
-    async def next_due(self) -> float | None:
+    async def next_due(self, *, webhook: str | None = None) -> float | None:
         self._check()
-        return min((one.due_at for one in self._tables.outbox.values()), default=None)
+        mine = (one.due_at for one in self._tables.outbox.values() if webhook in (None, one.webhook))
+        return min(mine, default=None)
 
     async def delivered(self, event_number: int, webhook: str) -> None:
         self._check(write=True)

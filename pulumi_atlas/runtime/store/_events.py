@@ -71,7 +71,7 @@ def keep_deliveries(connection: Connection, names: Collection[str]) -> None:
     connection.execute(delete(deliveries).where(deliveries.c.webhook.not_in(sorted(names))))
 
 
-def due(connection: Connection, now: float, limit: int) -> tuple[Delivery, ...]:
+def due(connection: Connection, now: float, webhook: str | None, limit: int) -> tuple[Delivery, ...]:
     statement = (
         select(*rows.EVENT, deliveries.c.webhook, deliveries.c.attempt, deliveries.c.due_at, deliveries.c.last_error)
         .join_from(deliveries, events, events.c.number == deliveries.c.event_number)
@@ -79,13 +79,18 @@ def due(connection: Connection, now: float, limit: int) -> tuple[Delivery, ...]:
         .order_by(deliveries.c.due_at, deliveries.c.event_number, deliveries.c.webhook)
         .limit(limit)
     )
+    if webhook is not None:
+        statement = statement.where(deliveries.c.webhook == webhook)
     found = connection.execute(statement).all()
     width = len(rows.EVENT)
     return tuple(Delivery(rows.event_of(row[:width]), *row[width:]) for row in found)
 
 
-def next_due(connection: Connection) -> float | None:
-    first: float | None = connection.execute(select(func.min(deliveries.c.due_at))).scalar_one()
+def next_due(connection: Connection, webhook: str | None) -> float | None:
+    statement = select(func.min(deliveries.c.due_at))
+    if webhook is not None:
+        statement = statement.where(deliveries.c.webhook == webhook)
+    first: float | None = connection.execute(statement).scalar_one()
     return first
 
 

@@ -245,12 +245,12 @@ class Store(Protocol):
         """From now on, events are to be delivered to these; deliveries to others are dropped."""
         ...
 
-    async def due(self, now: float, *, limit: int = 50) -> Sequence[Delivery]:
-        """Deliveries that are due, oldest first."""
+    async def due(self, now: float, *, webhook: str | None = None, limit: int = 50) -> Sequence[Delivery]:
+        """Deliveries that are due, to this webhook or to any, oldest first."""
         ...
 
-    async def next_due(self) -> float | None:
-        """When the next delivery is due, unix seconds; None when there is none."""
+    async def next_due(self, *, webhook: str | None = None) -> float | None:
+        """When the next delivery to it is due, unix seconds; None when there is none."""
         ...
 
     async def delivered(self, event_number: int, webhook: str) -> None:

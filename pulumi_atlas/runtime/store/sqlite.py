@@ -184,11 +184,11 @@ class SqliteStore:
         await self._write(work)
         self._webhooks = wanted
 
-    async def due(self, now: float, *, limit: int = 50) -> Sequence[Delivery]:
-        return await self._read(lambda connection: _events.due(connection, now, limit))
+    async def due(self, now: float, *, webhook: str | None = None, limit: int = 50) -> Sequence[Delivery]:
+        return await self._read(lambda connection: _events.due(connection, now, webhook, limit))
 
-    async def next_due(self) -> float | None:
-        return await self._read(_events.next_due)
+    async def next_due(self, *, webhook: str | None = None) -> float | None:
+        return await self._read(lambda connection: _events.next_due(connection, webhook))
 
     async def delivered(self, event_number: int, webhook: str) -> None:
         await self._write(lambda connection: _events.delivered(connection, event_number, webhook))

@@ -228,6 +228,17 @@ async def test_deliveries_are_due_at_their_time_oldest_first(store: Store) -> No
     assert not await store.due(NOW - 1)
 
 
+async def test_deliveries_to_one_webhook_are_found_behind_any_number_of_others(store: Store) -> None:
+    await store.set_webhooks(["slow", "other"])
+    await store.note([an_event(at=NOW), an_event(at=NOW + 1)])
+    await store.delivered(1, "other")
+    assert [one.event.number for one in await store.due(NOW + 9, webhook="other", limit=1)] == [2]
+    assert [one.event.number for one in await store.due(NOW + 9, webhook="slow", limit=1)] == [1]
+    assert (await store.next_due(webhook="other"), await store.next_due()) == (NOW + 1, NOW)
+    assert not await store.due(NOW + 9, webhook="nobody")
+    assert await store.next_due(webhook="nobody") is None
+
+
 async def test_what_arrived_is_dropped_alone(store: Store) -> None:
     await store.set_webhooks(["a", "b"])
     await store.note([an_event(), an_event()])
