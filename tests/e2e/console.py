@@ -110,7 +110,7 @@ class Console:
 
     def run(self, command: str) -> tuple[int, str]:
         """Exit code and what was printed, both streams."""
-        self.names |= dict.fromkeys(re.findall(r"^([A-Z]+)=", command))
+        self.names |= dict.fromkeys(re.findall(r"(?:^|& |export )([A-Z_]+)=", command))
         keep = f". {self.memory} 2>/dev/null || true\n"
         if self.names:
             keep = f"trap 'declare -p {' '.join(self.names)} >{self.memory} 2>/dev/null || true' EXIT; {keep}"
