@@ -1,22 +1,28 @@
-"""A Chromium for the tests of pages: one per module and worker, a fresh profile for each test, nothing beyond loopback."""
+"""A Chromium for the tests of pages: one per module and worker, a fresh profile for each test, nothing beyond loopback.
+
+The kit beside these tests can be imported by its bare name.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from example_kit import NewContext
 
 ENSURE = Path(__file__).resolve().parents[2] / "tools" / "browser" / "ensure"
 ARGUMENTS = ("--no-proxy-server", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost")
 #: What a page is waited for; far more than it takes.
 PATIENCE_MS = 60_000.0
-
-NewContext = Callable[..., BrowserContext]
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from playwright.sync_api import BrowserContext
 
 from atlas_session import CompanionClient
 from pulumi_atlas import Atlas
@@ -29,6 +30,8 @@ BACKEND, COMPANION = "8010", "8020"
 PATIENCE_S = 120.0
 
 T = TypeVar("T")
+#: What the fixture `new_context` gives.
+NewContext = Callable[..., BrowserContext]
 
 
 def until(found: Callable[[], T], *, what: str = "it") -> T:
@@ -78,30 +81,15 @@ class Example:
         backend, companion = copied(name, folder, **settings)
         self.url, self.companion = f"http://127.0.0.1:{backend}", f"http://127.0.0.1:{companion}"
         self.store = f"sqlite:///{folder / 'store.db'}"
-        self.key, backend_key = (self.new_key(scope) for scope in ("admin", "backend"))
         self._listen = ("--listen", f"127.0.0.1:{companion}", "--store", self.store, "--deployment", "example")
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._serve_companion()
+        self.key = (folder / "store.db.admin-key").read_text(encoding="utf-8").strip()
+        backend_key = self.ask("/v1/keys", {"scope": "backend"})["key"]
         environ = {"ATLAS_COMPANION_URL": self.companion, "ATLAS_COMPANION_KEY": backend_key}
         self._serve("backend", (sys.executable,), "backend.py", backend, **environ)
         until(lambda: self.answers(self.url), what="a backend that is ready")
         self.client = CompanionClient(self.companion, key=self.key)
-
-    def atlas(self, *words: str) -> str:
-        done = subprocess.run(
-            [*_ATLAS, *words],
-            cwd=self.folder,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def new_key(self, scope: str) -> str:
-        return self.atlas("runtime", "keys", "create", "--scope", scope, "--store", self.store).split()[-1]
 
     def restart_companion(self) -> None:
         assert _ended(self._running["companion"]) == 0, self.logs()
@@ -129,9 +117,11 @@ class Example:
             return _DIRECT.open(url, timeout=10).status == 200
         return False
 
-    def ask(self, path: str) -> Any:
-        """What the companion answers its admin."""
-        request = urllib.request.Request(self.companion + path, headers={"Authorization": f"Bearer {self.key}"})
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """What the companion answers its admin; with a body it is a POST."""
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.companion + path, data, headers)
         with _DIRECT.open(request, timeout=30) as answer:
             return json.load(answer)
 
@@ -161,8 +151,8 @@ class Example:
             until(lambda: not self.pods(), what="the end of all pods")
         finally:
             self.client.close()
-            codes = [_ended(one) for one in reversed(self._running.values())]
-        assert codes == [0, 0], self.logs()
+            codes = {name: _ended(one) for name, one in reversed(self._running.items())}
+        assert codes == {"backend": -signal.SIGTERM, "companion": 0}, self.logs()  # uvicorn ends by the signal itself
 
 
 def status_of(url: str, **headers: str) -> int | None:

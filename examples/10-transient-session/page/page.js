@@ -1,6 +1,11 @@
 // A visitor's page: it uses the pod, keeps it while somebody is really here, and says what becomes of it.
 const $ = (id) => document.getElementById(id);
 const GONE = ["terminating", "terminated", "failed", "irrevocable"];
+const SOON = {
+  idle: "Your machine goes away unless you use it.",
+  lifetime: "The time of your machine is nearly up.",
+  budget: "The budget of your machine is nearly spent.",
+};
 const WHY = {
   idle: (told) => `Your machine has gone because it was not used for ${Math.round(told.idle_ttl_s)} seconds.`,
   lifetime: () => "Your machine has gone because its time was up.",
@@ -11,7 +16,7 @@ const WHY = {
 let way; // in: what the backend handed out
 let told; // of the session: what the companion said last
 let ahead = 0; // the companion's clock minus ours, seconds
-let warned = 0; // the deadline that we were warned of, unix seconds
+let warned; // of the end that we were warned of: {kind, at (unix seconds)}
 let usedAt = 0; // when the visitor did something that the companion does not know of, by performance.now()
 
 const sleep = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
@@ -21,7 +26,8 @@ const isOver = () => !told || GONE.includes(told.status);
 
 async function start(again = false) {
   told = undefined;
-  warned = usedAt = 0;
+  warned = undefined;
+  usedAt = 0;
   $("over").hidden = true;
   show("Renting a machine for you …");
   try {
@@ -136,7 +142,7 @@ function take(session, event) {
   if (told && session.now < told.now) return; // an answer that was overtaken
   told = { ...told, ...session };
   ahead = session.now - Date.now() / 1000;
-  if (event === "warning") warned = session.deadline;
+  if (event === "warning") warned = { kind: session.warned_of, at: session.ends_at ?? session.deadline };
   if (isOver()) end((WHY[told.cause] ?? (() => told.reason || "Your machine has gone."))(told));
   else show(told.status === "ready" ? "Your machine is ready." : `Your machine is ${told.status}.`);
 }
@@ -145,8 +151,13 @@ function show(text) {
   if ($("status").textContent !== text) $("status").textContent = text;
   const ready = !isOver() && told.status === "ready";
   $("words").disabled = $("send").disabled = !ready;
-  const left = told?.deadline - (Date.now() / 1000 + ahead);
-  $("warning").hidden = !(ready && warned && told.deadline <= warned + 0.5);
+  const idle = warned?.kind === "idle";
+  if (idle && told.deadline > warned.at + 0.5) warned = undefined; // it was used again
+  $("warning").hidden = !(ready && warned);
+  if (!warned) return;
+  $("soon").textContent = SOON[warned.kind] ?? "Your machine goes away soon.";
+  $("extend").hidden = !idle;
+  const left = warned.at - (Date.now() / 1000 + ahead);
   $("left").textContent = left >= 0 ? `${Math.ceil(left)} s left` : "";
 }
 

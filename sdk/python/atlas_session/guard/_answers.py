@@ -35,6 +35,7 @@ def answer(
         ("Content-Type", "text/plain; charset=utf-8"),
         ("Content-Length", str(len(body))),
         ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),  # or a page of anywhere could load it as a script
         *challenge,
     ]
     return status, with_cors(headers, facts.only("origin"), settings.origins), b"" if facts.method == "HEAD" else body
