@@ -118,7 +118,7 @@ class Owners:
         act, look_at = judge_spending(budget, self._money(owner, now), now)
         if act == "stop":
             held = await self._stop(owner, budget)
-            return look_at if held is None else held.look_at
+            return look_at if held is None else max(held.look_at, now.mono + _APART_S)
         for live in self._lives(owner):
             if (mark_of(budget) in marks(live.warned)) != (act == "warn") and not await self._note(live, act, budget):
                 return now.mono + _APART_S

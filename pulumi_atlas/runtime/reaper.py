@@ -210,13 +210,14 @@ class Reaper:
     async def _end(self, session_id: str) -> None:
         outcome = await self._gate.end(session_id, self._ending)
         live = self._ledger.live.get(session_id)
-        if not isinstance(outcome, Refusal):
+        if live is None:
             self._held.discard(session_id)
-            if live is not None:
-                self._ledger.reindex(live, self._ledger.moment())
-        elif live is not None and outcome.why == "outage":
+        elif not isinstance(outcome, Refusal):
+            self._held.discard(session_id)
+            self._ledger.reindex(live, self._ledger.moment())
+        elif self._gate.outage.down(live.provider, live.account) is not None:
             self._apart.setdefault((live.provider, live.account), {})[session_id] = None
-        elif live is not None:
+        else:
             self._refused = outcome
             deadline = judge(live, self._ledger.moment()).deadline
             self._wait(session_id, self._ledger.clock.monotonic() if deadline is None else deadline.at)
