@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import urlsplit
 
-__all__ = ["is_loopback_url", "is_this_machine"]
+from pulumi_atlas.rules.sessions.opening import is_loopback
 
-
-def is_this_machine(host: str) -> bool:
-    """Whether the host is `localhost` or an address that never leaves this machine."""
-    name = host.strip("[]").rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+__all__ = ["is_loopback_url"]
 
 
 def is_loopback_url(url: str | None) -> bool:
@@ -25,4 +15,4 @@ def is_loopback_url(url: str | None) -> bool:
         host = urlsplit(url).hostname if url else None
     except ValueError:
         return True
-    return host is None or is_this_machine(host)
+    return host is None or is_loopback(host)

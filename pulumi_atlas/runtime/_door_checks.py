@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from pulumi_atlas.config import Fault, RawSection
-from pulumi_atlas.runtime._addresses import is_this_machine
+from pulumi_atlas.rules.sessions.opening import is_loopback
 from pulumi_atlas.runtime.settings import RuntimeSettings
 
 __all__ = ["is_host", "look"]
@@ -52,7 +52,7 @@ def _hosts(section: RawSection, settings: RuntimeSettings) -> Iterator[Fault]:
 
 def _own_name(section: RawSection, settings: RuntimeSettings) -> Iterator[Fault]:
     """Where `hosts` is set, nothing else is answered: not even this machine's own commands."""
-    if settings.hosts and not any(is_this_machine(name) for name in _names(settings)):
+    if settings.hosts and not any(is_loopback(name) for name in _names(settings)):
         hint = "add 127.0.0.1, or give those commands --url with a name that is there"
         yield section.fault(("hosts",), "leaves out this machine: `atlas runtime` on it is refused", hint)
 
@@ -92,7 +92,7 @@ def _sources(section: RawSection, settings: RuntimeSettings) -> Iterator[Fault]:
 def _plain_http(section: RawSection, settings: RuntimeSettings) -> Iterator[Fault]:
     url = settings.public_url
     host, _ = _host_and_port(url) if url else (None, None)
-    if url and url.startswith("http://") and host and not is_this_machine(host):
+    if url and url.startswith("http://") and host and not is_loopback(host):
         message = "is plain http beyond this machine: keys and tokens travel in clear"
         yield section.fault(("public_url",), message, "put a proxy with TLS before it, and write https://")
 

@@ -10,16 +10,15 @@ from pulumi_atlas import config
 from pulumi_atlas.client import validation
 from pulumi_atlas.config import Fault, RawSection, Settings
 from pulumi_atlas.errors import AtlasError
-from pulumi_atlas.models import ComputeSpec
+from pulumi_atlas.models.session import SessionSpec
 from pulumi_atlas.providers import registry
 from pulumi_atlas.providers.contract import Provider, abilities
+from pulumi_atlas.rules.sessions.opening import reserved_names
 from pulumi_atlas.runtime._addresses import is_loopback_url
 from pulumi_atlas.runtime.settings import RuntimeSettings, SessionTemplate
 
 __all__ = ["look"]
 
-#: What a spec of a session says beside the pod's own fields.
-PLACE = ("provider", "account")
 _STEP = re.compile(r"[^.\[\]]+|\[(\d+)\]")
 
 
@@ -54,6 +53,7 @@ class _Template:
         spec = raw.get("spec")
         self.spec: dict[str, Any] = dict(spec) if isinstance(spec, Mapping) else {}
         self.has_spec = isinstance(spec, Mapping)
+        self.also = ("ATLAS_ORIGINS",) if section.value.get("origins") else ()
 
     def fault(self, *steps: int | str, message: str, hint: str = "") -> Fault:
         return self.section.fault(("templates", self.name, *steps), message, hint)
@@ -75,10 +75,12 @@ class _Template:
         except AtlasError as error:
             yield self.fault("spec", "provider", message=error.message, hint=error.hint)
             return
-        pod = {key: value for key, value in self.spec.items() if key not in PLACE and value is not None}
-        for failure in validation.check_pod(ComputeSpec, {**pod, "provider": name}):
-            if failure.path != "provider":  # the spec itself has none
-                yield self.fault("spec", *_steps(failure.path), message=failure.message, hint=failure.hint)
+        pod = {key: value for key, value in self.spec.items() if value is not None}
+        for failure in validation.check_pod(SessionSpec, {**pod, "provider": name}):
+            yield self.fault("spec", *_steps(failure.path), message=failure.message, hint=failure.hint)
+        given = self.spec.get("env")
+        for failure in reserved_names(given if isinstance(given, Mapping) else {}, also=self.also):
+            yield self.fault("spec", *_steps(failure.path), message=failure.message, hint=failure.hint)
         if "env" not in kind.accepts:
             hint = "a session tells its pod where to report activity and what verifies visitors"
             yield self.fault("spec", "provider", message=f"pods of {kind.name} take no environment", hint=hint)
@@ -91,6 +93,8 @@ class _Template:
             if not self.environ.get(name):
                 hint = f"set {name} where the companion is started"
                 yield self.fault("env_from", place, message=f"{name} is not set here, or empty", hint=hint)
+            for failure in reserved_names({name: ""}, also=self.also):
+                yield self.fault("env_from", place, message=f"{name} {failure.message}", hint=failure.hint)
             if isinstance(given, Mapping) and name in given:
                 message = f"{name} stands in spec.env too"
                 yield self.fault("env_from", place, message=message, hint="keep one of them")

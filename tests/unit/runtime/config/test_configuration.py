@@ -142,6 +142,14 @@ ONE_FAULT = [
         "runtime:\n  public_url: http://127.0.0.1:8765\n  templates:\n    a:\n      spec: {provider: mock, command: [x]}\n",
         ":5: runtime.templates.a.spec.provider: pods of mock are not on this machine, and public_url is http://127",
     ),
+    (
+        "runtime:\n  templates:\n    a:\n      spec: {provider: local, command: [x], env: {ATLAS_GUARD_KEY: s3cret}}\n",
+        ":4: runtime.templates.a.spec.env.ATLAS_GUARD_KEY: is set by the companion",
+    ),
+    (
+        "runtime:\n  origins: ['https://a.example']\n  templates:\n    a:\n      spec: {provider: local, command: [x]}\n      env_from: [ATLAS_ORIGINS]\n",
+        ":6: runtime.templates.a.env_from.0: ATLAS_ORIGINS is set by the companion",
+    ),
     ("runtime:\n  limits: {max_idle_ttl_s: 60}\n", ":2: runtime.limits.max_idle_ttl_s: the default idle_ttl_s is 900"),
     (
         "runtime:\n  idle_ttl_s: 90\n  limits: {max_idle_ttl_s: 60}\n",
@@ -182,7 +190,7 @@ ONE_FAULT = [
 
 @pytest.mark.parametrize(("text", "words"), ONE_FAULT, ids=lambda value: value[:60] if value.startswith(":") else "")
 def test_a_fault_is_told_with_line_and_key(tmp_path: Path, text: str, words: str) -> None:
-    report = examined(tmp_path, text, HAVE="s3cret", GOOD=SECRET, TWO=f"{SECRET},whsec_s3cret")
+    report = examined(tmp_path, text, HAVE="s3cret", GOOD=SECRET, TWO=f"{SECRET},whsec_s3cret", ATLAS_ORIGINS="x")
     (fault,) = told(report)
     assert fault.startswith(words)
     assert "s3cret" not in fault
@@ -258,3 +266,27 @@ def test_a_secret_file_is_named_from_where_the_file_is(tmp_path: Path) -> None:
     text = "runtime:\n  webhooks:\n    a: {url: 'https://x.example/', secret_file: hook}\n"
     found = read(put(tmp_path, text), environ={})
     assert found.settings.webhooks["a"].secret_file == str(tmp_path / "hook")
+
+
+def test_a_spec_may_say_when_its_pod_is_ready(tmp_path: Path) -> None:
+    text = (
+        "runtime:\n  templates:\n    a: {spec: {provider: local, command: [x], ports: [80/http], ready: {port: 80}}}\n"
+    )
+    assert told(examined(tmp_path, text)) == []
+
+
+@pytest.mark.parametrize(
+    "text", [SECRET, "", "x", "whsec_AAAA", f"{SECRET},{SECRET}", f"{SECRET}, whsec_AAAA", "whsec_" + "A" * 88]
+)
+def test_a_secret_is_accepted_if_it_can_be_signed_with(tmp_path: Path, text: str) -> None:
+    from pulumi_atlas.errors import AtlasError
+    from pulumi_atlas.runtime.settings import Webhook
+    from pulumi_atlas.runtime.webhooks._secrets import Secrets
+
+    report = examined(tmp_path, "runtime:\n  webhooks:\n    a: {url: 'https://x.example/', secret_env: S}\n", S=text)
+    try:
+        Secrets.of("a", Webhook(url="https://x.example/", secret_env="S"), {"S": text})
+        usable = True
+    except AtlasError:
+        usable = False
+    assert report.ok is usable
