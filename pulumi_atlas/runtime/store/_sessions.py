@@ -81,7 +81,7 @@ def live_after(connection: Connection, seq: int, limit: int) -> tuple[int, list[
         .limit(limit)
     )  # fmt: skip
     found = connection.execute(statement).all()
-    return (found[-1][-1] if found else seq), [rows.session_of(row[:-1]) for row in found]
+    return (found[-1][-1] if found else seq), [rows.session_of(row) for row in found]
 
 
 def page(
@@ -107,7 +107,7 @@ def page(
     found = connection.execute(statement).all()
     shown = found[:limit]
     after = _cursor(shown[-1][-1], salt) if len(found) > limit else None
-    return SessionPage(tuple(rows.session_of(row[:-1]) for row in shown), after)
+    return SessionPage(tuple(rows.session_of(row) for row in shown), after)
 
 
 def spent(connection: Connection, owner: str, since: float) -> float:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 from store_kit import NOW, a_full_session, a_key, a_session, an_event, in_another_process
 
 from pulumi_atlas.errors import ConfigError
@@ -177,6 +178,20 @@ async def test_commits_are_synced_in_a_write_ahead_log(path: Path) -> None:
             assert found == wanted, name
         with pytest.raises(StoreUnavailable):  # what reads cannot write
             await store._read(lambda connection: connection.exec_driver_sql("DELETE FROM sessions"))
+
+
+async def test_a_write_has_the_store_for_itself_from_its_first_statement(path: Path) -> None:
+    """What it reads before it writes cannot change in between."""
+    async with opened(SqliteStore(path)) as store:
+        assert isinstance(store, SqliteStore)
+
+        def work(connection: Connection) -> None:
+            connection.exec_driver_sql("SELECT count(*) FROM sessions").scalar_one()
+            other = sqlite3.connect(path, isolation_level=None, timeout=0)
+            with contextlib.closing(other), pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("BEGIN IMMEDIATE")
+
+        await store._write(work)
 
 
 # -- failures
