@@ -22,7 +22,7 @@
     atlas_provider_call_seconds{provider,operation}
     atlas_store_failures_total
     atlas_flush_seconds                                  one batch of touches made durable
-    atlas_webhooks_total{webhook,outcome}                delivered, postponed, given_up, refused
+    atlas_webhooks_total{webhook,outcome}                delivered, postponed, refused, given_up, gone
 
 Prices are in the account's currency.
 """
@@ -177,7 +177,7 @@ class Metrics:
         self._flush.observe(duration_s)
 
     def webhook(self, name: str, outcome: str) -> None:
-        """An attempt to deliver an event: `delivered`, `postponed`, `given_up`, `refused` (its address is not allowed)."""
+        """An attempt to deliver an event: `delivered`, `postponed`, `refused` (no address is allowed), `given_up`, `gone`."""
         self._webhooks.labels(name if name in self._webhook_names else _OTHER, self._words.kept("sent", outcome)).inc()
 
     def _template(self, name: str | None) -> str:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
+import ssl
+import threading
 from collections.abc import Callable, Collection, Coroutine, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 
 from pulumi_atlas.models.session import Session, SessionEvent
@@ -98,7 +102,7 @@ class MemoryStore:
         self.outbox: dict[tuple[int, str], Delivery] = {}
         self.fails = 0
         self.calls: list[str] = []
-        self.before_events: asyncio.Event | None = None
+        self.failing: set[str] = set()  # calls that fail until they are taken out
 
     def write(self, *events: SessionEvent) -> tuple[SessionEvent, ...]:
         numbered = []
@@ -132,14 +136,14 @@ class MemoryStore:
         self.webhooks = tuple(names)
         self.outbox = {key: one for key, one in self.outbox.items() if key[1] in names}
 
-    async def due(self, now: float, *, limit: int = 50) -> Sequence[Delivery]:
+    async def due(self, now: float, *, webhook: str | None = None, limit: int = 50) -> Sequence[Delivery]:
         await self._reached("due")
-        found = sorted((one for one in self.outbox.values() if one.due_at <= now), key=lambda one: one.due_at)
-        return found[:limit]
+        found = [one for one in self.outbox.values() if one.due_at <= now and webhook in (None, one.webhook)]
+        return sorted(found, key=lambda one: one.due_at)[:limit]
 
-    async def next_due(self) -> float | None:
+    async def next_due(self, *, webhook: str | None = None) -> float | None:
         await self._reached("next_due")
-        return min((one.due_at for one in self.outbox.values()), default=None)
+        return min((one.due_at for one in self.outbox.values() if webhook in (None, one.webhook)), default=None)
 
     async def delivered(self, event_number: int, webhook: str) -> None:
         await self._reached("delivered")
@@ -155,6 +159,74 @@ class MemoryStore:
     async def _reached(self, name: str) -> None:
         self.calls.append(name)
         await asyncio.sleep(0)
-        if self.fails:
-            self.fails -= 1
+        if self.fails or name in self.failing:
+            self.fails = max(0, self.fails - 1)
             raise StoreUnavailable("the disk is full")
+
+
+@dataclass
+class Got:
+    """A request that arrived."""
+
+    path: str
+    headers: dict[str, str]
+    body: str
+
+
+class Receiver:
+    """A webhook on loopback. `answers`: status and headers for each request in turn, the last one for all that follow."""
+
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+        self.got: list[Got] = []
+        self.answers: list[tuple[int, dict[str, str]]] = [(200, {})]
+        self.held: threading.Event | None = None  # requests wait for it before they are answered
+        self.endless = False
+        self.names: list[str | None] = []  # that TLS clients asked for
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = False
+        if tls is not None:
+            tls.sni_callback = lambda _, name, __: self.names.append(name)
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(target=lambda: self._server.serve_forever(poll_interval=0.02))
+        self._thread.start()
+
+    def close(self) -> None:
+        if self.held is not None:
+            self.held.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            timeout = 20
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"])).decode()
+                status, headers = outer.answers[min(len(outer.got), len(outer.answers) - 1)]
+                outer.got.append(Got(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+                with contextlib.suppress(OSError):
+                    self._answer(status, headers)
+
+            do_GET = do_POST
+
+            def _answer(self, status: int, headers: dict[str, str]) -> None:
+                if outer.held is not None:
+                    outer.held.wait(25)
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", "1000000000" if outer.endless else "2")
+                self.end_headers()
+                self.wfile.write(b"ok")
+                if outer.endless:
+                    self.wfile.flush()
+                    self.rfile.read(1)  # until the other end closes
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        return Handler
