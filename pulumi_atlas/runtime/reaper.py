@@ -199,13 +199,7 @@ class Reaper:
         """Who is to end, in order, until all must wait."""
         while self._waiting and self._refused is None:
             _, _, session_id = heapq.heappop(self._waiting)
-            live = self._ledger.live.get(session_id)
-            if live is None:
-                self._held.discard(session_id)
-            elif self._gate.outage.down(live.provider, live.account) is not None:
-                self._apart.setdefault((live.provider, live.account), {})[session_id] = None
-            else:
-                yield session_id
+            yield session_id
 
     async def _end(self, session_id: str) -> None:
         outcome = await self._gate.end(session_id, self._ending)

@@ -328,6 +328,51 @@ def test_a_jump_is_seen_before_the_guard_beats_again() -> None:
     run(act())
 
 
+def test_a_jump_within_the_write_still_holds_the_kill() -> None:
+    async def act() -> None:
+        rig = await Rig().begin()
+        one = await rig.session(idle_ttl_s=10.0)
+        get = rig.store.get
+
+        async def turned_meanwhile(session_id: str) -> Any:
+            rig.clock.jump(3600)
+            rig.store.get = get  # type: ignore[method-assign]
+            return await get(session_id)
+
+        rig.store.get = turned_meanwhile  # type: ignore[method-assign]
+        async with rig.watching():
+            await rig.clock.advance(100)
+            assert await rig.state(one) == "ready"
+            await rig.clock.advance(40)
+            assert await rig.state(one) == "terminating"
+
+    run(act())
+
+
+def test_a_jump_within_the_write_of_a_warning_holds_it_until_the_clock_is_believed() -> None:
+    async def act() -> None:
+        rig = await Rig().begin()
+        one = await rig.session(
+            idle_ttl_s=1e6, warn_before_s=60.0, max_lifetime_s=1000.0, expires_at=rig.clock.now() + 1000
+        )
+        get = rig.store.get
+
+        async def turned_meanwhile(session_id: str) -> Any:
+            rig.clock.jump(-3600)
+            rig.store.get = get  # type: ignore[method-assign]
+            return await get(session_id)
+
+        rig.store.get = turned_meanwhile  # type: ignore[method-assign]
+        async with rig.watching():
+            await rig.clock.advance(1100)
+            assert await rig.events(one, "warning") == []
+            await rig.clock.advance(3500)
+            assert len(await rig.events(one, "warning")) == 1
+            assert await rig.state(one) == "terminating"
+
+    run(act())
+
+
 def test_repeated_jumps_and_small_ones_that_add_up_keep_it_frozen() -> None:
     async def act() -> None:
         rig = await Rig().begin()
