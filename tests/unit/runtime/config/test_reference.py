@@ -68,3 +68,27 @@ def test_each_command_is_there(root: Path) -> None:
     named += [f"runtime keys {name}" for name in groups["runtime"].commands["keys"].commands]
     named += [f"session {name}" for name in groups["session"].commands if name not in ("show", "url")]
     assert [name for name in named if f"atlas {name}" not in text] == []
+
+
+def test_each_route_is_there_with_those_who_may_use_it(root: Path) -> None:
+    from pulumi_atlas.runtime.http.roles import ROUTES
+
+    text = (root / "docs" / "companion-api.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `([A-Z]+ /[^`]*)` \| ([a-z, ]+) \|", text, re.M))
+    assert told == {route.name: ", ".join(sorted(route.roles)) or "everybody" for route in ROUTES}
+
+
+def test_each_refusal_is_there_with_its_exit_code(root: Path) -> None:
+    import httpx
+
+    from pulumi_atlas.cli import _errors, _problem
+
+    text = (root / "docs" / "companion-api.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d{3}(?:, \d{3})*) \|.*\| (\d+) \|$", text, re.M)
+    assert rows
+    for statuses, code in rows:
+        for status in statuses.split(", "):
+            headers = {"content-type": "application/problem+json"}
+            request = httpx.Request("GET", "http://127.0.0.1/")
+            answer = httpx.Response(int(status), json={"detail": "x"}, headers=headers, request=request)
+            assert _errors.code_of(_problem.refusal(answer, "")) == int(code), status
