@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
@@ -23,9 +22,7 @@ async def pause(clock: Clock, seconds: float | None, *early: asyncio.Event) -> N
     finally:
         for task in tasks:
             task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)  # not each alone: that would swallow our own cancellation
 
 
 class BackOff:

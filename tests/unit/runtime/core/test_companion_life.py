@@ -12,7 +12,9 @@ from core_kit import CrashAt, Stage, end, play
 from pulumi_atlas.ids import Tag
 from pulumi_atlas.models import Compute, ComputeSpec
 from pulumi_atlas.providers import mock
+from pulumi_atlas.runtime._pausing import pause
 from pulumi_atlas.runtime.store.contract import StoreBusy
+from pulumi_atlas.testing.clock import SimulatedClock
 
 
 def test_a_restart_keeps_every_session_and_its_tokens(stage: Stage) -> None:
@@ -238,3 +240,30 @@ def test_ready_with_no_plan_and_a_status_that_adds_up(stage: Stage) -> None:
         assert await stage.companion.orphans() == []
 
     play(stage, act)
+
+
+def test_a_pause_that_just_ended_swallows_no_cancellation() -> None:
+    """Cancelled in the moment in which it cleans up, it must not go on as if nothing had been said."""
+
+    async def act() -> None:
+        clock, early, went_on = SimulatedClock(), asyncio.Event(), []
+
+        async def waits() -> None:
+            await pause(clock, 10, early)
+            went_on.append(1)
+
+        for turns in range(6):
+            early.clear()
+            task = asyncio.create_task(waits())
+            await clock.settle()
+            early.set()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            was_done = task.done()
+            task.cancel()
+            await asyncio.wait([task])
+            assert was_done or task.cancelled()
+            assert len(went_on) == was_done
+            went_on.clear()
+
+    asyncio.run(act())
