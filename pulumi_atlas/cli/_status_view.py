@@ -77,7 +77,7 @@ def _outages(value: Any) -> Iterator[str]:
     for row in value if isinstance(value, list | tuple) else ():
         if isinstance(row, Mapping):
             place = " ".join(str(row[name]) for name in ("provider", "account") if row.get(name))
-            since = f" since {when(row.get('since'))}" if row.get("since") else ""
+            since = f" since {when(row.get('since'))}" if row.get("since") is not None else ""
             why = f": {row.get('error')}" if row.get("error") else ""
             yield f"{place}{since}{why}"
         else:

@@ -512,3 +512,50 @@ def test_an_event_of_several_lines_is_one() -> None:
         {"id": "3", "event": "message", "data": [1, 2]},
         {"id": "", "event": "gap", "data": {}},
     ]
+
+
+# -- status
+
+CALM: dict[str, Any] = {
+    "name": "studio", "deployment_id": "d-1", "version": "0.1.0", "uptime_s": 61.0, "ready": True, "draining": False,
+    "sessions": {"ready": 2}, "cost_per_hour": 3.0, "working": 0, "store": {"confirmed": True, "frozen": ""},
+    "inspection": {"looked_at": 1000.0, "accounts": 1, "wrong_account": 0, "absent": 0},
+    "sweep": {"mode": "dry_run", "orphans": 0, "cost_per_hour": 0.0}, "frozen": ["starting"], "outages": [],
+    "kills_last_minute": 1, "max_kills_per_minute": 120, "waiting": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ({}, 0, "studio (0.1.0), up 1m 1s"),
+        ({}, 0, "cost per hour  3.00"),
+        ({"frozen": ["store not confirmed"]}, 7, "frozen         store not confirmed"),
+        (
+            {"outages": [{"provider": "mock", "account": "a", "since": 0.0, "error": "no answer"}]},
+            7,
+            "mock a since 1970",
+        ),
+        ({"sessions": {"irrevocable": 1}}, 7, "1 irrevocable"),
+        ({"sweep": {"mode": "off", "orphans": 2, "cost_per_hour": 1.5}}, 7, "2, 1.50 per hour"),
+        ({"inspection": {"wrong_account": 3}}, 7, "3 made in an account"),
+        ({"store": {"confirmed": False, "frozen": "a copy"}}, 0, "not confirmed: a copy"),
+        ({"draining": True}, 0, "no, it is stopping"),
+        ({"waiting": 4}, 0, "4 past their deadline"),
+    ],
+)
+def test_a_status_says_whether_a_person_is_needed(
+    fake: Fake, atlas: Atlas, change: dict[str, Any], code: int, words: str
+) -> None:
+    fake.answer("GET /v1/status", CALM | change)
+    done = atlas("runtime", "status")
+    assert done.code == code
+    assert words in done.out
+
+
+def test_a_plan_says_what_holds_it_back(fake: Fake, atlas: Atlas) -> None:
+    row = {"id": "s-1", "owner": "ada", "act": "terminate", "deadline": "idle", "overdue_s": 65.0, "held": "frozen"}
+    fake.answer("POST /v1/reap", {"now": 1.0, "frozen": ["clock jumped"], "outages": [], "rows": [row]})
+    lines = atlas("runtime", "reap", "--dry-run").out.splitlines()
+    assert lines[0] == "kills are frozen: clock jumped"
+    assert lines[2].split() == ["s-1", "ada", "terminate", "idle", "1m", "5s", "frozen"]
