@@ -103,6 +103,19 @@ def test_a_hard_stop_waits_for_cap_freeze_and_outage() -> None:
     run(act())
 
 
+def test_a_provider_that_is_down_holds_only_its_own_part_of_a_hard_stop() -> None:
+    async def act() -> None:
+        rig = await _rig(1.0).begin()
+        held = await _open(rig, cost_settled=1.0)
+        free = await _open(rig, cost_settled=1.0, account="other")
+        rig.outage.failed(("mock", None), "no answer", rig.moment())
+        async with rig.watching():
+            await rig.clock.advance(5)
+        assert (await rig.state(held), await rig.state(free)) == ("ready", "terminating")
+
+    run(act())
+
+
 def test_an_owner_over_budget_keeps_what_a_restart_found_until_the_money_is_counted() -> None:
     async def act() -> None:
         rig = await _rig(1.0).begin()
