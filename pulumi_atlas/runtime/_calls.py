@@ -15,10 +15,14 @@ T = TypeVar("T")
 
 
 class Calls:
-    """`limit` calls at once; `timeout_s` for each, the wait for a place not counted."""
+    """`limit` calls at once; `timeout_s` for each, the wait for a place not counted.
+
+    `told` hears of each: provider, operation, `ok` or the kind of its error, and seconds. It must not block.
+    """
 
     def __init__(self, clock: Clock, *, limit: int, timeout_s: float) -> None:
         self._clock, self._timeout_s = clock, timeout_s
+        self.told: Callable[[str, str, str, float], None] = lambda provider, operation, outcome, seconds: None
         self._places = asyncio.Semaphore(limit)
         self.running = 0
 
@@ -36,15 +40,22 @@ class Calls:
         """
         async with self._places:
             self.running += 1
+            began, outcome = self._clock.monotonic(), "ok"
             try:
                 return await self._in_time(provider, operation, call)
-            except (AtlasError, asyncio.CancelledError):
+            except asyncio.CancelledError:
+                outcome = "interrupted"
+                raise
+            except AtlasError as error:
+                outcome = error.kind
                 raise
             except Exception as error:
+                outcome = "broken"
                 text = f"{operation} broke: {type(error).__name__}"
                 raise broken(text, provider=provider, operation=operation) from error
             finally:
                 self.running -= 1
+                self.told(provider, operation, outcome, self._clock.monotonic() - began)
 
     async def _in_time(self, provider: str, operation: str, call: Callable[[], Awaitable[T]]) -> T:
         work = asyncio.ensure_future(call())

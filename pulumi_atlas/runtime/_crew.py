@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 
 from pulumi_atlas import failpoints
 from pulumi_atlas.client.core import Core
@@ -16,13 +17,16 @@ from pulumi_atlas.rules.sessions.freeze import STARTING, STORE_NOT_CONFIRMED, Fr
 from pulumi_atlas.runtime._lister import Lister
 from pulumi_atlas.runtime._pausing import BackOff
 from pulumi_atlas.runtime.inspector import Inspector
+from pulumi_atlas.runtime.keeping import Keeping
 from pulumi_atlas.runtime.killing import Gate
-from pulumi_atlas.runtime.ledger import Ledger, Listener
+from pulumi_atlas.runtime.ledger import Ledger
+from pulumi_atlas.runtime.metrics import Metrics
 from pulumi_atlas.runtime.outage import Outage
 from pulumi_atlas.runtime.reaper import Reaper
 from pulumi_atlas.runtime.settings import RuntimeSettings
 from pulumi_atlas.runtime.store.contract import Custody, StoreUnavailable
-from pulumi_atlas.runtime.sweeper import Sweeper
+from pulumi_atlas.runtime.sweeper import Publish, Sweeper
+from pulumi_atlas.runtime.webhooks.outbox import Outbox
 
 __all__ = ["Crew"]
 
@@ -30,10 +34,12 @@ _log = logging.getLogger(__name__)
 
 
 class Crew:
-    """The crew of one companion. `publish` is told of events that belong to no change."""
+    """The crew of one companion. `publish` is told of events that belong to no change. Raises ConfigError (webhooks)."""
 
-    def __init__(self, ledger: Ledger, settings: RuntimeSettings, core: Core, publish: Listener) -> None:
-        self.ledger, self.settings, self._publish = ledger, settings, publish
+    def __init__(
+        self, ledger: Ledger, settings: RuntimeSettings, core: Core, publish: Publish, metrics: Metrics
+    ) -> None:
+        self.ledger, self.settings, self._publish, self.metrics = ledger, settings, publish, metrics
         self.clock: Clock = ledger.clock
         self.freeze, self.outage = Freeze(), Outage()
         self.freeze.hold(STARTING)
@@ -44,10 +50,22 @@ class Crew:
         self.reaper = Reaper(ledger, settings, self.gate)
         self.inspector = Inspector(ledger, settings, self.gate, self.lister)
         self.sweeper: Sweeper | None = None
+        self.outbox = Outbox(
+            ledger.store, settings.webhooks, self.clock, environ=core.environ,
+            told=lambda events: publish(None, events), counted=metrics.webhook,
+        )  # fmt: skip
+        self.keeping = Keeping(ledger.store, settings, self.clock)
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self, custody: Custody) -> None:
+    async def start(self, custody: Custody) -> None:
         """Begin, once the ledger is loaded. A store that nobody has confirmed keeps every kill frozen."""
+        await self.outbox.prepare()
+        self.ledger.listeners.append(self.outbox.listen)
+        self.metrics.frozen = lambda: self.freeze.why(self.clock.monotonic())
+        self.metrics.held = lambda: {"waiting": self.reaper.status()["waiting"]}
+        self.metrics.outages = lambda: [(one["provider"], one["account"]) for one in self.outage.status()]
+        self.metrics.orphans = self._orphans
+        self.metrics.loaded()
         self.sweeper = Sweeper(
             self.ledger, self.settings, self.gate, self.lister, deployment_id=custody.deployment_id,
             held=self.inspector.holds, publish=self._publish,
@@ -58,6 +76,8 @@ class Crew:
         self._keep("reaper", self.reaper.run)
         self._keep("inspector", self.inspector.run)
         self._keep("sweeper", self.sweeper.run)
+        self._keep("outbox", self.outbox.run)
+        self._keep("keeping", self.keeping.run)
 
     def custody(self, custody: Custody) -> None:
         """Whether the store is believed to be the right one."""
@@ -73,12 +93,22 @@ class Crew:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        await self.outbox.aclose()
 
     async def flush(self) -> None:
         """Make activity durable, once. Raises StoreUnavailable; it then stays in memory."""
         failpoints.reach("session.flush.1")
-        await self.ledger.flush()
+        began = self.clock.monotonic()
+        try:
+            await self.ledger.flush()
+        except StoreUnavailable:
+            self.metrics.store_failed()
+            raise
+        self.metrics.flushed(self.clock.monotonic() - began)
         failpoints.reach("session.flush.2")
+
+    def _orphans(self) -> Mapping[str, int]:
+        return Counter(str(row["action"]) for row in self.sweeper.orphans()) if self.sweeper is not None else {}
 
     async def _flush_for_ever(self) -> None:
         while True:

@@ -118,6 +118,12 @@ class Desk:
                 self.check()
                 await pause(self.clock, failures.failed(), self.stopping)
 
+    def age_s(self, job: Job, session: Session) -> float:
+        """How old its pod is at least, known to be there since before the work on its present state began. A wall clock
+        that was turned back makes it no younger than that work."""
+        by_wall = self.clock.now() - (session.cost_since or session.created_at)
+        return max(by_wall, self.clock.monotonic() - job.began)
+
     # -- providers
 
     def open(self, session: Session) -> Opened:

@@ -76,7 +76,7 @@ class Ending:
         end = self._desk.clock.monotonic() + opened.provider.listing_lag_s + _SETTLES_S
         attempt = 0
         while True:
-            verdict, pod = await self._desk.presence(opened, session, age_s=self._age_s(session))
+            verdict, pod = await self._desk.presence(opened, session, age_s=self._desk.age_s(job, session))
             if verdict == "gone":
                 await self._over(session, "gone", "confirmed")
                 return
@@ -180,9 +180,6 @@ class Ending:
         await self._desk.ledger.change(session.id, decide)
 
     # -- how
-
-    def _age_s(self, session: Session) -> float:
-        return max(0.0, self._desk.clock.now() - (session.cost_since or session.created_at))
 
     def _note(self, session: Session, state: BirthState, *, pod_id: str | None) -> BirthNote:
         return BirthNote(

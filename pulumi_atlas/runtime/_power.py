@@ -155,8 +155,7 @@ class Power:
         """The provider does not find it. When that is proven it is gone; else it is asked again."""
         try:
             opened = self._desk.open(session)
-            age_s = max(0.0, self._desk.clock.now() - session.created_at)
-            verdict, _ = await self._desk.presence(opened, session, age_s=age_s)
+            verdict, _ = await self._desk.presence(opened, session, age_s=self._desk.age_s(job, session))
         except AtlasError as error:
             await self._try_again(job, session, error)
             return

@@ -24,6 +24,7 @@ from pulumi_atlas.runtime._verbs import Verbs
 from pulumi_atlas.runtime.access import KeyRingFile, UrlWish, signed, url_keys, ways_again
 from pulumi_atlas.runtime.feed import Feed
 from pulumi_atlas.runtime.ledger import Ledger, Live
+from pulumi_atlas.runtime.metrics import Metrics
 from pulumi_atlas.runtime.settings import RuntimeSettings
 from pulumi_atlas.runtime.store.contract import Custody, Scope, SessionPage, Store, StoreUnavailable
 from pulumi_atlas.runtime.view import shown
@@ -61,14 +62,18 @@ class Companion:
         self.ready = self.draining = False
         self.desk = Desk(self.ledger, settings, keyring, core, lambda: self.public_url)
         self.worker = Worker(self.desk)
-        self.crew = Crew(self.ledger, settings, core, self.feed.publish)
+        self.metrics = Metrics(
+            self.ledger, sources=settings.touch_sources, templates=settings.templates, webhooks=settings.webhooks
+        )
+        self.crew = Crew(self.ledger, settings, core, self._publish, self.metrics)
+        self.desk.calls.told = self.metrics.call
         self._opener = Opener(self.ledger, settings, keyring, core, lambda: self.public_url)
         self._verbs = Verbs(self.ledger, settings, keyring)
         self._waiting: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._irrevocable: dict[str, Session] = {}
         self._held: list[str] = []  # work that waits until the store is confirmed
         self._began: float | None = None
-        self.ledger.listeners += [self.worker.notice, self.feed.publish, self._changed]
+        self.ledger.listeners += [self.worker.notice, self.feed.publish, self._changed, self.metrics.listen]
 
     # -- life
 
@@ -76,7 +81,6 @@ class Companion:
         """Open the store, take in its sessions, and go to work. Raises ConfigError, StoreBusy, StoreUnavailable."""
         self.custody = await self.store.open(name=self.name, now=self.clock.now())
         self.desk.deployment_id = self.custody.deployment_id
-        await self.store.set_webhooks(tuple(self.settings.webhooks))
         await self.ledger.load(
             alive_at=self.custody.alive_at, grace_s=self.settings.grace_s, each=lambda one: self._changed(one, ())
         )
@@ -85,7 +89,7 @@ class Companion:
             self._held = working  # a copy of the store would rent again, or end, what the right one has
         else:
             self.worker.begin(working)
-        self.crew.start(self.custody)
+        await self.crew.start(self.custody)
         self._began = self.clock.monotonic()
         self.ready = True
 
@@ -260,6 +264,8 @@ class Companion:
             "working": self.worker.busy,
             "store": {"confirmed": custody is not None and not custody.frozen,
                       "frozen": "" if custody is None else custody.frozen},
+            "webhooks": self.crew.outbox.status(),
+            "keeping": self.crew.keeping.status(),
             "inspection": self.crew.inspector.status(),
             "sweep": None if self.crew.sweeper is None else self.crew.sweeper.status(),
             **self.crew.reaper.status(),
@@ -294,6 +300,12 @@ class Companion:
             return self.core.choose(template.spec.get("provider"), template.spec.get("account")) != "local"
         except ConfigError:
             return False
+
+    def _publish(self, session: Session | None, events: Sequence[SessionEvent]) -> None:
+        """Events that belong to no change of a session."""
+        self.feed.publish(session, events)
+        self.metrics.listen(session, events)
+        self.crew.outbox.listen(session, events)
 
     def _changed(self, session: Session, events: Sequence[SessionEvent]) -> None:
         if session.state == "irrevocable":

@@ -289,3 +289,16 @@ def test_a_turned_clock_delays_no_try_for_ever(stage: Stage) -> None:
         await stage.advance_until(opened.session.id, "terminated", most_s=15)
 
     play(stage, act)
+
+
+def test_a_clock_turned_back_makes_no_pod_too_young_to_be_gone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, stage, LaggingMock)
+
+    async def act() -> None:
+        opened = await stage.ready()
+        await stage.clock.advance(100)
+        stage.clock.jump(-3600)
+        await stage.companion.close(opened.session.id, actor="key:k1")
+        await stage.advance_until(opened.session.id, "terminated", most_s=40)
+
+    play(stage, act)
