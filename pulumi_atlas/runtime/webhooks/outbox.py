@@ -74,14 +74,11 @@ class Outbox:
         await self._store.set_webhooks(list(self._senders))
 
     async def run(self) -> None:
-        """Until it is cancelled. An unavailable store is waited for."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for sender in self._senders.values():
-                    group.create_task(sender.run())
-                await asyncio.Event().wait()  # without webhooks, too, it runs until it is told not to
-        finally:
-            await self.aclose()
+        """Until it is cancelled; it may be begun again. An unavailable store is waited for."""
+        async with asyncio.TaskGroup() as group:
+            for sender in self._senders.values():
+                group.create_task(sender.run())
+            await asyncio.Event().wait()  # without webhooks, too, it runs until it is told not to
 
     async def step(self) -> None:
         """One round of each. Raises StoreUnavailable."""
@@ -114,7 +111,7 @@ class Outbox:
         return [sender.status() for sender in self._senders.values()]
 
     async def aclose(self) -> None:
-        """Close connections. Safe to repeat."""
+        """Close connections, for good. Safe to repeat."""
         for sender in self._senders.values():
             await sender.door.aclose()
 

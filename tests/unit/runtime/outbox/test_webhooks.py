@@ -405,6 +405,22 @@ def test_one_slow_webhook_holds_up_no_other(receiver: Receiver, second: Receiver
     run(story())
 
 
+def test_what_waits_for_one_webhook_is_no_work_for_another(receiver: Receiver, second: Receiver) -> None:
+    async def story() -> None:
+        receiver.answers = [(429, {"Retry-After": "60"})]
+        world = World(receiver, second)
+        await world.ready(event(), event())
+        await world.outbox.step()
+        await world.outbox.step()
+        slow, other = world.outbox._senders.values()
+        assert await slow.step() == 60
+        assert await other.step() is None
+        assert len(second.got) == 2
+        await world.outbox.aclose()
+
+    run(story())
+
+
 # -- the store fails
 
 
@@ -434,11 +450,23 @@ def test_it_goes_on_when_the_store_comes_back_and_when_something_happens(receive
             world.clock.turn(1)
         await until(lambda: len(receiver.got) == 1 and not world.store.outbox)
         assert world.clock.slept[:2] == [0.5, 1.0]
+        await until(lambda: world.clock.slept[-1] == 300)
         world.happen()
         await until(lambda: len(receiver.got) == 2)
+        await until(lambda: world.clock.slept[-2:] == [20, 300])
+        world.store.fails = 1
+        world.happen()
+        await until(lambda: world.clock.slept[-1] == 0.5)  # counted anew
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
+        world.clock.turn(1)
+        running = asyncio.ensure_future(world.outbox.run())  # whoever keeps it may begin it again
+        await until(lambda: len(receiver.got) == 3)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await world.outbox.aclose()
 
     run(story())
 
