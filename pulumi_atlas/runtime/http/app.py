@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
@@ -15,14 +15,16 @@ from pulumi_atlas.runtime.http import access_log, events, keys, operations, prob
 from pulumi_atlas.runtime.http.bounds import Bounds
 from pulumi_atlas.runtime.http.caller import Caller
 from pulumi_atlas.runtime.http.doorkeeper import Doorkeeper
-from pulumi_atlas.runtime.http.events import Streams
+from pulumi_atlas.runtime.http.events import StillMay, Streams
 from pulumi_atlas.runtime.http.gate import Gate, Observe, Scope
 from pulumi_atlas.runtime.http.known_keys import KnownKeys
+from pulumi_atlas.runtime.http.openapi import with_roles
 from pulumi_atlas.runtime.http.origins import Hosts, Origins
-from pulumi_atlas.runtime.http.probes import Render
 from pulumi_atlas.runtime.http.roles import ROUTES
+from pulumi_atlas.runtime.http.touch import Touch
+from pulumi_atlas.runtime.metrics import Metrics
 
-__all__ = ["make_app"]
+__all__ = ["make_app", "published"]
 
 
 def make_app(
@@ -30,29 +32,19 @@ def make_app(
     *,
     listen: str | None = None,
     bounds: Bounds | None = None,
-    render: Render = lambda: (b"", "text/plain"),
+    metrics: Metrics | None = None,
     observe: Observe | None = None,
     crowded: Callable[[], bool] = lambda: False,
 ) -> Gate:
     """The application of this companion, for one event loop.
 
-    `listen`: the host that it listens on. `render`: its metrics. `observe` is told of each request beside the access log.
-    `crowded`: whether there are too many connections.
+    `listen`: the host that it listens on. `metrics`: the figures that are kept of it. `observe` is told of each request
+    beside the access log. `crowded`: whether there are too many connections.
     """
     bounds = bounds or Bounds()
     known = KnownKeys(companion.store, companion.ledger.clock, bounds)
     doorkeeper = Doorkeeper(companion, known)
-    inner = _framework()
-    routers = (
-        sessions.routes(companion),
-        events.routes(companion, bounds, Streams(bounds), doorkeeper.still),
-        operations.routes(companion),
-        keys.routes(companion, known),
-        probes.routes(companion, render),
-    )
-    _check(routers)
-    for router in routers:
-        inner.include_router(router)
+    inner = _framework(companion, metrics, bounds, known, doorkeeper.still)
     return Gate(
         companion,
         inner,
@@ -60,9 +52,16 @@ def make_app(
         hosts=Hosts(companion.settings, listen),
         origins=Origins(companion.settings),
         bounds=bounds,
+        touch=Touch(companion, bounds, metrics),
         observe=_both(observe),
         crowded=crowded,
     )
+
+
+def published() -> dict[str, Any]:
+    """The document of the API, without a companion: only the shapes of the routes matter for it."""
+    nobody = cast(Any, None)
+    return _framework(nobody, nobody, Bounds(), nobody, nobody).openapi()
 
 
 class _Bare(FastAPI):
@@ -71,9 +70,16 @@ class _Bare(FastAPI):
     def build_middleware_stack(self) -> Any:
         return AsyncExitStackMiddleware(self.router)
 
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = with_roles(super().openapi())
+        return self.openapi_schema
 
-def _framework() -> FastAPI:
-    return _Bare(
+
+def _framework(
+    companion: Companion, metrics: Metrics | None, bounds: Bounds, known: KnownKeys, still_may: StillMay
+) -> FastAPI:
+    inner = _Bare(
         title="pulumi_atlas companion",
         summary="Sessions: pods rented for one user for a while.",
         version=version("pulumi-atlas"),
@@ -82,6 +88,17 @@ def _framework() -> FastAPI:
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
+    routers = (
+        sessions.routes(companion, metrics),
+        events.routes(companion, bounds, Streams(bounds), still_may),
+        operations.routes(companion),
+        keys.routes(companion, known),
+        probes.routes(companion, metrics),
+    )
+    _check(routers)
+    for router in routers:
+        inner.include_router(router)
+    return inner
 
 
 def _check(routers: Iterable[APIRouter]) -> None:

@@ -48,8 +48,16 @@ class Doorkeeper:
         live = None if session_id is None else self._companion.ledger.live.get(session_id)
         found = None if live is None else caller_of_session(live, presented)
         found = found or self._keys.at_hand(presented)
-        if found is None and session_id is not None:
-            # The same read for every wrong key, so that its duration does not tell which sessions there are.
+        if found is not None or session_id is None:
+            return found or await self._keys.find(presented)
+        # The same read for every wrong key, so that its duration does not tell which sessions there are.
+        failure: StoreUnavailable | None = None
+        try:
             row = await self._companion.store.get(session_id)
             found = None if row is None else caller_of_session(row, presented)
-        return found or await self._keys.find(presented)
+        except StoreUnavailable as error:
+            failure = error
+        found = found or await self._keys.find(presented)
+        if found is None and failure is not None:
+            raise failure
+        return found

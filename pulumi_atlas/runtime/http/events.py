@@ -23,7 +23,7 @@ from pulumi_atlas.runtime.http.bounds import Bounds
 from pulumi_atlas.runtime.http.caller import Caller
 from pulumi_atlas.runtime.http.problem import Refusal
 
-__all__ = ["Streams", "routes"]
+__all__ = ["StillMay", "Streams", "routes"]
 
 Asking = Annotated[Caller, Depends(caller_of)]
 Id = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]

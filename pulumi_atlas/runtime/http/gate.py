@@ -58,12 +58,13 @@ class Gate:
         hosts: Hosts,
         origins: Origins,
         bounds: Bounds,
+        touch: Touch,
         observe: Observe,
         crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self._companion, self._inner, self._doorkeeper, self._bounds = companion, inner, doorkeeper, bounds
         self._hosts, self._origins, self._observe, self._crowded = hosts, origins, observe, crowded
-        self._touch = Touch(companion, bounds)
+        self._touch = touch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -12,17 +11,15 @@ from pulumi_atlas.runtime.companion import Companion
 from pulumi_atlas.runtime.http.answers import answer, caller_of, problems
 from pulumi_atlas.runtime.http.caller import Caller
 from pulumi_atlas.runtime.http.shapes import Health
+from pulumi_atlas.runtime.metrics import CONTENT_TYPE, Metrics
 
-__all__ = ["Render", "routes"]
-
-#: The metrics as text, and its media type.
-Render = Callable[[], tuple[bytes, str]]
+__all__ = ["routes"]
 
 Asking = Annotated[Caller, Depends(caller_of)]
 _UNREADY: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "It has not begun, or is stopping"}}
 
 
-def routes(companion: Companion, render: Render) -> APIRouter:
+def routes(companion: Companion, metrics: Metrics | None) -> APIRouter:
     """The router, for this companion."""
     router = APIRouter(tags=["probes"])
 
@@ -41,10 +38,9 @@ def routes(companion: Companion, render: Render) -> APIRouter:
         return answer({"status": "ready", "reasons": _frozen(companion)})
 
     @router.get("/metrics", response_class=PlainTextResponse, responses=problems())
-    async def metrics(caller: Asking) -> Response:
+    async def figures(caller: Asking) -> Response:
         """For Prometheus."""
-        body, media_type = render()
-        return Response(body, media_type=media_type)
+        return Response(b"" if metrics is None else metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     return router
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Path, Query
 from starlette.responses import Response
 
-from pulumi_atlas.errors import Failure, Forbidden, InvalidSpec
+from pulumi_atlas.errors import Failure, Forbidden, InsufficientFunds, InvalidSpec, RateLimited
 from pulumi_atlas.models.session import SessionRequest, SessionState
 from pulumi_atlas.runtime.companion import Companion, Opening
 from pulumi_atlas.runtime.http.answers import answer, caller_of, encoded, problems
@@ -28,6 +28,7 @@ from pulumi_atlas.runtime.http.shapes import (
     TouchView,
     VerifierView,
 )
+from pulumi_atlas.runtime.metrics import Metrics
 
 __all__ = ["routes"]
 
@@ -40,10 +41,10 @@ IdempotencyKey = Annotated[str | None, Header(pattern=r"^[!-~]{1,255}$")]
 _GONE = problems(404, 409, 410)
 
 
-def routes(companion: Companion) -> APIRouter:
+def routes(companion: Companion, metrics: Metrics | None) -> APIRouter:
     """The router, for this companion."""
     router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
-    _opening(router, companion)
+    _opening(router, companion, metrics)
     _reading(router, companion)
     _keeping(router, companion)
     _power(router, companion)
@@ -51,7 +52,7 @@ def routes(companion: Companion) -> APIRouter:
     return router
 
 
-def _opening(router: APIRouter, companion: Companion) -> None:
+def _opening(router: APIRouter, companion: Companion, metrics: Metrics | None) -> None:
     under_way: set[tuple[str, str]] = set()
 
     @router.post("", status_code=201, response_model=OpenedView, responses=problems(402, 408, 409, 413, 415, 429, 502))
@@ -64,7 +65,12 @@ def _opening(router: APIRouter, companion: Companion) -> None:
     ) -> Response:
         """Open a session. The same `Idempotency-Key` and body give the same answer, tokens included."""
         _may_open(companion, request, caller)
-        opened = await _opened(companion, under_way, request, caller, idempotency_key)
+        try:
+            opened = await _opened(companion, under_way, request, caller, idempotency_key)
+        except (InvalidSpec, RateLimited, InsufficientFunds):
+            if metrics is not None:
+                metrics.refused(request.template)
+            raise
         shown = companion.show(opened.session)
         if wait is not None:
             shown = await _waited(companion, opened.session.id, timeout_s)
