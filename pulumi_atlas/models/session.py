@@ -78,8 +78,8 @@ Cause = Literal[
     "operator",
 ]
 
-Seconds = Annotated[float, Field(gt=0, le=366 * 86_400, allow_inf_nan=False)]
-Money = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=366 * 86_400, allow_inf_nan=False, strict=True)]
+Money = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 _NAME = r"^[A-Za-z0-9](?:[A-Za-z0-9._@:+-]{0,126}[A-Za-z0-9])?$"
 
 
@@ -93,7 +93,7 @@ class Lease(Frozen):
 
     idle_ttl_s: Seconds | None = None
     max_lifetime_s: Seconds | None = None
-    warn_before_s: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] | None = None
+    warn_before_s: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False, strict=True)] | None = None
     on_idle: OnIdle | None = None
     paused_ttl_s: Seconds | None = None
     budget: Money | None = None
@@ -200,7 +200,7 @@ class Session:
 class SessionEvent:
     """Something that happened, written with the change that it tells of. `number` grows by one order for all sessions.
 
-    `kind`: `status` (a change of state), `warning` (`data.deadline` names which), `extended`, `rotated`, `note`.
+    `kind`: `status` (a change of state), `warning` (`data.warned_of` names which), `extended`, `rotated`, `note`.
     `actor`: who caused it: `key:<id>`, `session` (the touch token), `reaper`, `provider`, `companion`, `operator`.
     `data` is a JSON object without secrets; for `status` and `warning` it holds the session as the API shows it.
     """
