@@ -404,7 +404,7 @@ class SessionLife(RuleBasedStateMachine):
             known.touch(self.now)
         for event in events:
             if event.kind == "warning":
-                kind = event.data["deadline"]
+                kind = event.data["warned_of"]
                 deadline = session.expires_at if kind == "lifetime" else session.paused_at
                 mark = (kind, known.epoch if kind == "idle" else 0, None if kind == "idle" else deadline)
                 assert mark not in known.warned, f"warned twice of {mark}"
