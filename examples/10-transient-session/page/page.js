@@ -96,7 +96,11 @@ async function beat(mine) {
   }
 }
 
-$("extend").addEventListener("click", () => ask("/extend", { seconds: 600 }).catch(() => show("Try that again.")));
+$("extend").addEventListener("click", async () => {
+  const done = await ask("/extend", { seconds: 600 }).catch(() => false);
+  if (done) $("words").focus();
+  else show("Try that again.");
+});
 
 // ---- what becomes of it
 
@@ -147,29 +151,39 @@ function take(session, event) {
   else show(told.status === "ready" ? "Your machine is ready." : `Your machine is ${told.status}.`);
 }
 
+// Only what changes is written: a screen reader says again what is written again.
+function write(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
+}
+
 function show(text) {
-  if ($("status").textContent !== text) $("status").textContent = text;
+  write("status", text);
   const ready = !isOver() && told.status === "ready";
+  const typing = $("form").contains(document.activeElement);
   $("words").disabled = $("send").disabled = !ready;
+  if (typing && !ready) $("again").focus(); // what is disabled cannot keep the focus
   const idle = warned?.kind === "idle";
   if (idle && told.deadline > warned.at + 0.5) warned = undefined; // it was used again
   $("warning").hidden = !(ready && warned);
   if (!warned) return;
-  $("soon").textContent = SOON[warned.kind] ?? "Your machine goes away soon.";
+  write("soon", SOON[warned.kind] ?? "Your machine goes away soon.");
   $("extend").hidden = !idle;
   const left = warned.at - (Date.now() / 1000 + ahead);
-  $("left").textContent = left >= 0 ? `${Math.ceil(left)} s left` : "";
+  write("left", left >= 0 ? `${Math.ceil(left)} s left` : "");
 }
 
 function end(why) {
   told = { ...told, status: "terminated" };
-  show("");
-  $("why").textContent = why;
   $("over").hidden = false;
+  write("why", why);
+  show("");
 }
 
 setInterval(() => { if (!isOver()) show($("status").textContent); }, 500);
-$("again").addEventListener("click", () => start(true));
+$("again").addEventListener("click", async () => {
+  await start(true);
+  $("words").focus();
+});
 
 // ---- using it: straight to the pod
 
