@@ -69,11 +69,10 @@ class Database:
         cancelled leaves it running: it happens whole or not at all."""
         self._check_open()
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        answer.add_done_callback(_looked_at)
         self._line.append((work, answer))
         if self._task is None:
             self._task = asyncio.ensure_future(self._write_line())
-        return await asyncio.shield(answer)
+        return await answer
 
     async def read(self, work: Work[T]) -> T:
         """Run `work`, which only reads: one statement sees one state."""
@@ -189,11 +188,6 @@ def _settle(answer: asyncio.Future[Any], outcome: Outcome) -> None:
         answer.set_exception(error)
     else:
         answer.set_result(value)
-
-
-def _looked_at(answer: asyncio.Future[Any]) -> None:
-    if not answer.cancelled():
-        answer.exception()  # its caller may have been cancelled
 
 
 def _engine(path: Path, busy_timeout_s: float, *, writes: bool) -> Engine:

@@ -236,7 +236,11 @@ class Store(Protocol):
         ...
 
     async def prune(self, *, events_before: float, sessions_before: float, answers_before: float) -> int:
-        """Forget events (delivered ones), final sessions and idempotency answers older than that. How many rows went."""
+        """Forget events, final sessions and idempotency answers older than that. How many rows went.
+
+        Events go from the oldest on, up to one that is young or not delivered yet, so that those kept have no holes. A final
+        session is kept while one of its births is `open` or `held`; births that are `gone` go with their session.
+        """
         ...
 
     # -- webhooks: an outbox filled by `add`, `change` and `note` for the webhooks named last
