@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
-from pulumi_atlas import __version__
 from pulumi_atlas.client.core import Core
 from pulumi_atlas.errors import ConfigError, Forbidden
 from pulumi_atlas.models.session import Session, SessionEvent, SessionRequest, SessionState
@@ -255,7 +255,7 @@ class Companion:
         return {
             "name": self.name,
             "deployment_id": None if custody is None else custody.deployment_id,
-            "version": __version__,
+            "version": version("pulumi-atlas"),
             "uptime_s": None if self._began is None else round(self.clock.monotonic() - self._began, 3),
             "ready": self.ready,
             "draining": self.draining,
