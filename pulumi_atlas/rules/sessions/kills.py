@@ -46,7 +46,7 @@ class Kills:
 
     def free_at(self, now: float) -> float:
         """When there is a place: now, or later."""
-        while self._done and self._done[0] <= now - WINDOW_S:
+        while self._done and self._done[0] + WINDOW_S <= now:  # the same sum as is told below
             self._done.popleft()
         if not self.per_minute or len(self._done) + self._pending < self.per_minute:
             return now

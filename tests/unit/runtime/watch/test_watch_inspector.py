@@ -216,6 +216,29 @@ def test_what_changed_while_the_listing_was_under_way_is_not_judged_by_it() -> N
     run(act())
 
 
+def test_what_changed_while_the_pod_was_asked_for_is_not_judged_by_it_either() -> None:
+    async def act() -> None:
+        rig = await Rig().begin()
+        one = await rig.session()
+        rig.world.set_status(rig.pod(one), "stopped")
+        provider = rig.open("mock").provider
+        get = provider.get_compute
+
+        async def slow(pod_id: Any) -> Any:
+            found = await get(pod_id)
+            await rig.ledger.change(one.id, lambda s: Change(actor="key:x", cause="confirmed", fields={"labels": {}}))
+            return found
+
+        provider.get_compute = slow
+        await _look(rig)
+        assert await rig.state(one) == "ready"
+        provider.get_compute = get
+        await _look(rig)
+        assert await rig.state(one) == "pausing"
+
+    run(act())
+
+
 def test_a_status_that_a_second_look_does_not_confirm_counts_for_nothing() -> None:
     async def act() -> None:
         rig = await Rig().begin()
