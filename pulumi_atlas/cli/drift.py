@@ -103,6 +103,10 @@ def _ask(item: DriftItem) -> LeakChoice:
 def _tell_done(out: Out, done: Reconciled) -> None:
     if not done.acted and not done.report.complete:
         out.note("nothing was done, because not everything could be judged")
+    elif not done.acted and not done.report.clean:
+        out.note("nothing was done: what is left is for you to decide")
+    elif not done.report.clean:
+        out.note("not everything is in order now; the report says of each thing why, and what to do next")
     for item in done.terminated:
         out.note(f"terminated {item.kind} {item.name} ({item.id})")
     for item, error in done.failed:

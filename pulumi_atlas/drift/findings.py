@@ -50,7 +50,7 @@ class DriftItem:
     """One thing. `cost_per_hour` is what it costs now, in the account's currency; None when that is not known.
 
     `account`, `birth`, `owner` and `name` say which thing is meant when something is done about it; `let_go`: the state held
-    it once, so it may have been kept on purpose. JSON does not hold these.
+    it once, so it may have been kept on purpose; `by_hand`: only a person can end it. JSON does not hold these.
     """
 
     status: Status
@@ -67,6 +67,7 @@ class DriftItem:
     owner: Owner | None = None
     name: str = ""
     let_go: bool = False
+    by_hand: bool = False
 
     def as_json(self) -> dict[str, Any]:
         plain = ("urn", "kind", "provider", "id", "status")

@@ -15,8 +15,8 @@ Killed at any place it is run again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +30,7 @@ from pulumi_atlas.drift.locks import find_locks
 from pulumi_atlas.drift.recovery import Outcome, recover
 from pulumi_atlas.errors import AtlasError, Conflict, ProviderFailure
 
-__all__ = ["LeakChoice", "ReconcilePlan", "Reconciled", "accept", "reconcile"]
+__all__ = ["LeakChoice", "ReconcilePlan", "Reconciled", "accept", "reconcile", "with_reasons"]
 
 LeakChoice = Literal["adopt", "terminate", "keep"]
 Say = Callable[[str], None]
@@ -49,27 +49,32 @@ class ReconcilePlan:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        wanted: tuple[Status, ...] = (
-            _TO_PUT_BACK if self.accept else (*_TO_PUT_BACK, "unfinished", "in_progress", "leaked")
-        )
-        return not self.report.of(*wanted)
+        return not (self._put_back() if self.accept else self.updates or self.report.of("leaked"))
+
+    @property
+    def updates(self) -> bool:
+        """Whether `pulumi up --refresh` is run: something is to be put back, or was begun and is to be finished or undone."""
+        return bool(self._put_back() or self._begun())
 
     def lines(self) -> Iterator[str]:
         """The plan in words, one line for each act."""
         if self.accept:
             yield from (f"take {_words(item)} into the state as it is: {item.status}" for item in self._put_back())
             return
-        begun = self.report.of("unfinished", "in_progress")
-        yield from (f"finish or undo what a run began: {_words(item)}" for item in begun)
+        yield from (f"finish or undo what a run began: {_words(item)}" for item in self._begun())
+        yield from (f"leave {_words(item)} to you: {item.reason}" for item in self.report.items if item.by_hand)
         for item in self.report.of("leaked"):
             verb = "keep" if item.let_go and self.leaks == "terminate" else self.leaks or "ask about"
             yield f"{verb} {_words(item)}, which no state holds"
-        if self._put_back() or begun:
+        if self.updates:
             names = ", ".join(item.name for item in self._put_back())
             yield f"run `pulumi up --refresh`, which applies the program as it is now{': ' if names else ''}{names}"
 
     def _put_back(self) -> tuple[DriftItem, ...]:
-        return self.report.of(*_TO_PUT_BACK)
+        return tuple(item for item in self.report.of(*_TO_PUT_BACK) if not item.by_hand)
+
+    def _begun(self) -> tuple[DriftItem, ...]:
+        return tuple(item for item in self.report.of("unfinished", "in_progress") if not item.by_hand)
 
 
 @dataclass(frozen=True)
@@ -149,14 +154,15 @@ class _Work:
             found = self._look()
         chosen = {item: self._choice(item, leaks, choose) for item in found.of("leaked")}
         result = self._terminate([item for item, what in chosen.items() if what == "terminate"])
-        self._put_back(found)
+        self._put_back(plan.updates or ReconcilePlan(found).updates)
         adopted, refused, python = self._adopt([item for item, what in chosen.items() if what == "adopt"])
+        failed = (*result.failed, *refused)
         return Reconciled(
-            self._look(),
+            with_reasons(self._look(), failed),
             terminated=result.ended,
             adopted=adopted,
             kept=tuple(item for item, what in chosen.items() if what == "keep"),
-            failed=(*result.failed, *refused),
+            failed=failed,
             python=python,
         )
 
@@ -211,10 +217,11 @@ class _Work:
     def _terminate(self, items: list[DriftItem]) -> Ended:
         return Unheld(self.folder, self.environ, self._cli()).end(items, say=self.say) if items else Ended()
 
-    def _put_back(self, found: DriftReport) -> None:
+    def _put_back(self, updates: bool) -> None:
+        """What the plan said is done: a thing that was replaced and is still to be deleted stands in the state alone."""
         if self._recover(update=True).updated:  # it runs the update when an earlier step asks for one
             return
-        if found.of(*_TO_PUT_BACK):
+        if updates:
             self.say("running `pulumi up --refresh`")
             self._cli().up_refresh()
 
@@ -242,6 +249,17 @@ class _Work:
                 done.append(item)
                 python.append(plan.code)
         return tuple(done), tuple(failed), "\n".join(python)
+
+
+def with_reasons(found: DriftReport, failed: Sequence[tuple[DriftItem, AtlasError]]) -> DriftReport:
+    """The report, where what could not be done to a thing is said with the thing."""
+    errors = {(item.provider, item.kind, item.id): error for item, error in failed}
+    items = (
+        (item, errors.get((item.provider, item.kind, item.id)) if item.status == "leaked" else None)
+        for item in found.items
+    )
+    told = tuple(replace(item, reason=f"{item.reason}; {error.one_line()}") if error else item for item, error in items)
+    return replace(found, items=told)
 
 
 def _is_cut_off(found: DriftReport) -> bool:

@@ -155,3 +155,20 @@ def test_nothing_is_done_when_not_everything_could_be_judged(
     code, told = atlas_command(project, "drift", "--reconcile", "--leaks", "terminate", "--yes")
     assert code == 10 and "nothing was done" in told
     assert len(world.calls("terminate")) == calls
+
+
+def test_what_was_replaced_and_not_yet_deleted_is_deleted(
+    mocked: tuple[Project, World], atlas_command: Callable[..., tuple[int, Any]]
+) -> None:
+    """No lock, no pending operation, and nothing that differs: the state's own row is all that tells of it."""
+    project, world = mocked
+    old = project.resources()["a"]["id"]
+    world.fail_next("terminate", "provider", times=None)
+    project.up("--replace", "urn:pulumi:dev::proj::pulumi-python:dynamic/atlas:Pod::a").failed()
+    world.clear_faults()
+    assert old in world.pods
+    [item] = report(project.folder, project.environ).items
+    assert (item.status, item.id) == ("unfinished", old)
+    code, told = atlas_command(project, "drift", "--reconcile", "--yes")
+    assert code == 0, told
+    assert old not in world.pods and len(world.pods) == 3
