@@ -25,6 +25,7 @@ from pulumi_atlas.backend import find_backend, find_project, home_of
 from pulumi_atlas.client.custody import Custodian
 from pulumi_atlas.client.intents import KindName
 from pulumi_atlas.drift._stack_editor import StackEditor
+from pulumi_atlas.drift._words import FOREIGN
 from pulumi_atlas.drift.stack_state import Held, StackState, parse
 from pulumi_atlas.errors import AtlasError, ConfigError, Conflict, NotFound
 from pulumi_atlas.ids import Owner, StackId, Tag, new_stack_id
@@ -210,7 +211,7 @@ def _required_id(state: StackState, stack: str) -> StackId:
         raise Conflict(
             f"the state of stack {stack} holds operations that did not end",
             operation="adopt-owner",
-            hint="`atlas doctor --recover` first",
+            hint=f"first {FOREIGN}" if state.other_creations else "`atlas doctor --recover` first",
         )
     return StackId(state.stack_id)
 

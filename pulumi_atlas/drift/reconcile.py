@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from pulumi_atlas.backend import Project, find_backend
+from pulumi_atlas.drift import _words
 from pulumi_atlas.drift._look import project_of, report
 from pulumi_atlas.drift._pulumi_cli import PulumiCli
 from pulumi_atlas.drift._unheld import Ended, Unheld
@@ -59,13 +60,13 @@ class ReconcilePlan:
     def lines(self) -> Iterator[str]:
         """The plan in words, one line for each act."""
         if self.accept:
-            yield from (f"take {_words(item)} into the state as it is: {item.status}" for item in self._put_back())
+            yield from (f"take {_named(item)} into the state as it is: {item.status}" for item in self._put_back())
             return
-        yield from (f"finish or undo what a run began: {_words(item)}" for item in self._begun())
-        yield from (f"leave {_words(item)} to you: {item.reason}" for item in self.report.items if item.by_hand)
+        yield from (f"finish or undo what a run began: {_named(item)}" for item in self._begun())
+        yield from (f"leave {_named(item)} to you: {item.reason}" for item in self.report.items if item.by_hand)
         for item in self.report.of("leaked"):
             verb = "keep" if item.let_go and self.leaks == "terminate" else self.leaks or "ask about"
-            yield f"{verb} {_words(item)}, which no state holds"
+            yield f"{verb} {_named(item)}, which no state holds"
         if self.updates:
             names = ", ".join(item.name for item in self._put_back())
             yield f"run `pulumi up --refresh`, which applies the program as it is now{': ' if names else ''}{names}"
@@ -147,6 +148,7 @@ class _Work:
         plan = ReconcilePlan(found, leaks)
         if plan.is_empty:
             return Reconciled(found, acted=False)
+        _refuse_moved(found)
         self._refuse_running()
         if not approve(plan):
             return Reconciled(found, acted=False)
@@ -251,6 +253,12 @@ class _Work:
         return tuple(done), tuple(failed), "\n".join(python)
 
 
+def _refuse_moved(found: DriftReport) -> None:
+    """What this copy would make, the other would take for a leak."""
+    if any(item.kind == "stack" and item.status == "changed" for item in found.items):
+        raise Conflict(_words.MOVED, operation="drift --reconcile", hint=f"first {_words.ADOPT_OWNER}")
+
+
 def with_reasons(found: DriftReport, failed: Sequence[tuple[DriftItem, AtlasError]]) -> DriftReport:
     """The report, where what could not be done to a thing is said with the thing."""
     errors = {(item.provider, item.kind, item.id): error for item, error in failed}
@@ -267,6 +275,6 @@ def _is_cut_off(found: DriftReport) -> bool:
     return [(item.kind, item.status) for item in found.items] == [("stack", "unfinished")]
 
 
-def _words(item: DriftItem) -> str:
+def _named(item: DriftItem) -> str:
     ident = f" ({item.id})" if item.id else ""
     return f"{item.kind or 'resource'} {item.name or item.id or ''}{ident if item.name else ''}".rstrip()

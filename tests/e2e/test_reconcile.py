@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from pulumi_atlas.drift import report
@@ -19,7 +23,8 @@ from pulumi_atlas.ids import Birth, Owner, Tag
 from pulumi_atlas.models import Compute, ComputeSpec
 from pulumi_atlas.processes import host_name
 from pulumi_atlas.providers.mock import World
-from tests.e2e.project import Project
+from tests.e2e.project import ONCE, Project
+from tests.faults.world import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -172,3 +177,61 @@ def test_what_was_replaced_and_not_yet_deleted_is_deleted(
     code, told = atlas_command(project, "drift", "--reconcile", "--yes")
     assert code == 0, told
     assert old not in world.pods and len(world.pods) == 3
+
+
+def test_a_copied_state_is_not_brought_to_order_before_it_is_separated(
+    mocked: tuple[Project, World], tmp_path: Path
+) -> None:
+    """What this copy would make anew, the other would take for a leak and end."""
+    project, world = mocked
+    copied = tmp_path / "copied"
+    shutil.copytree(project.state, copied)
+    elsewhere = {**project.environ, "PULUMI_BACKEND_URL": f"file://{copied}"}
+    alone = reconcile(project.folder, elsewhere, stack="dev")
+    assert not alone.acted and [item.kind for item in alone.report.items] == ["stack"]
+    world.remove(project.resources()["a"]["id"])
+    there = sorted(world.pods)
+    with pytest.raises(Conflict, match="moved or copied"):
+        reconcile(project.folder, elsewhere, stack="dev")
+    assert sorted(world.pods) == there
+
+
+SLOW = """
+import os, pathlib, time
+from pulumi.dynamic import CreateResult, Resource, ResourceProvider
+class Provider(ResourceProvider):
+    def create(self, props):
+        if os.environ.get("MARK"):
+            pathlib.Path(os.environ["MARK"]).touch()
+            time.sleep(600)
+        return CreateResult("x", {})
+class Slow(Resource):
+    def __init__(self, name): super().__init__(Provider(), name, {})
+"""
+
+
+def test_a_pending_creation_of_somebody_elses_resource_is_named_and_left_to_a_person(
+    mocked: tuple[Project, World], atlas_command: Callable[..., tuple[int, Any]], tmp_path: Path
+) -> None:
+    project, _ = mocked
+    project.file("slow.py", SLOW)
+    project.program(PROGRAM + "from slow import Slow\nSlow('theirs')\n")
+    mark = tmp_path / "mark"
+    with subprocess.Popen(
+        ["pulumi", "up", *ONCE],
+        cwd=project.folder,
+        env={**project.environ, "MARK": str(mark)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as run:
+        wait_until("the creation", mark.exists)
+        for one in [*psutil.Process(run.pid).children(recursive=True), psutil.Process(run.pid)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+    code, document = atlas_command(project, "drift", "--reconcile", "--yes", "--json")
+    assert code == 7
+    [row] = document["items"]
+    assert row["urn"].endswith("::theirs") and "--clear-pending-creates" in row["next"]
+    assert atlas_command(project, "drift", "--reconcile", "--yes", "--json") == (7, document)
+    project.refresh("--clear-pending-creates").ok()
+    assert report(project.folder, project.environ).clean
