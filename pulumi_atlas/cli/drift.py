@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +14,7 @@ import typer
 from pulumi_atlas.cli import _options
 from pulumi_atlas.cli._batch import confirm
 from pulumi_atlas.cli._exit import Exit
-from pulumi_atlas.cli._output import Out
+from pulumi_atlas.cli._output import Out, write
 
 if TYPE_CHECKING:
     from pulumi_atlas.drift import DriftItem, DriftReport
@@ -60,8 +62,14 @@ def show(
         raise typer.BadParameter("only with --reconcile", param_hint="--leaks" if leaks else "--yes")
     mends = reconcile or accept
     found = _mend(out, folder, stack, leaks=leaks, accept=accept, yes=yes) if mends else _look(out, folder, stack)
-    _tell(out, found)
+    _tell(out, found.addressed(_address(cwd, stack)))
     _end(found)
+
+
+def _address(cwd: Path | None, stack: str | None) -> str:
+    """The options by which a later command finds the same stack."""
+    words = [*(["--cwd", str(cwd)] if cwd else []), *(["--stack", stack] if stack else [])]
+    return shlex.join(words)
 
 
 def _look(out: Out, folder: Path, stack: str | None) -> DriftReport:
@@ -111,11 +119,9 @@ def _tell_done(out: Out, done: Reconciled) -> None:
         out.note(f"terminated {item.kind} {item.name} ({item.id})")
     for item, error in done.failed:
         out.note(f"{item.kind} {item.name} ({item.id}): {error.one_line()}")
-    if done.python:
-        out.note(
-            "paste this into the program before the next `pulumi up`, which would delete what it does not declare:"
-        )
-        out.note(done.python)
+    if done.python:  # nothing else says it: with --json as well
+        told = "paste this into the program before the next `pulumi up`, which would delete what it does not declare:"
+        write(f"{told}\n{done.python}\n", sys.stderr, flush=True)
 
 
 def _tell(out: Out, found: DriftReport) -> None:

@@ -25,7 +25,7 @@ from pulumi_atlas.drift.checkpoints import find_damaged
 from pulumi_atlas.drift.findings import DriftItem, DriftReport
 from pulumi_atlas.drift.locks import Lock, find_locks
 from pulumi_atlas.drift.stack_state import Held, StackState, parse
-from pulumi_atlas.errors import AtlasError, ConfigError
+from pulumi_atlas.errors import AtlasError, ConfigError, ProviderFailure
 
 __all__ = ["project_of", "report"]
 
@@ -131,6 +131,8 @@ class _Look:
             log = Path(folder) / "events.json"
             done = self.cli.look(log, exclude=list(exclude))
             seen = read_events(log.read_text(encoding="utf-8").splitlines()) if log.exists() else Refresh()
+        if seen.program:
+            raise _program_failure(seen.program)
         if done.code and not seen.failed:
             raise failure_of(done)
         return seen
@@ -162,6 +164,14 @@ def _default_place(core: Core) -> Place | None:
     except AtlasError:
         return None
     return Place(name)
+
+
+def _program_failure(said: str) -> AtlasError:
+    return ProviderFailure(
+        f"the program did not come to its end: {said}",
+        operation="drift",
+        hint="`pulumi preview` shows where; mend the program, then repeat",
+    )
 
 
 def _place(one: Held) -> Place:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pulumi_atlas.ids import Birth, Owner
@@ -31,6 +32,9 @@ Status = Literal[
 DIFFERENCES: frozenset[Status] = frozenset(
     {"changed", "stopped", "reclaimed", "gone", "leaked", "unfinished", "unreachable"}
 )
+
+#: Commands about a stack, in the words of `next`.
+_OURS = re.compile(r"\batlas (drift|adopt-owner|release)\b")
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,13 @@ class DriftReport:
     def of(self, *statuses: Status) -> tuple[DriftItem, ...]:
         """The items of some statuses."""
         return tuple(item for item in self.items if item.status in statuses)
+
+    def addressed(self, options: str) -> DriftReport:
+        """The report for a reader whose commands need options such as `--stack dev`: each command of ours gets them."""
+        items = (
+            replace(item, next=_OURS.sub(lambda command: f"{command[0]} {options}", item.next)) for item in self.items
+        )
+        return replace(self, items=tuple(items)) if options else self
 
     def as_json(self) -> Mapping[str, Any]:
         """The document that `atlas drift --json` prints; its schema is in docs/drift.md."""

@@ -15,6 +15,7 @@ Killed at any place it is run again.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Literal
 
 from pulumi_atlas.backend import Project, find_backend
 from pulumi_atlas.drift import _words
+from pulumi_atlas.drift._events import read_deletions
 from pulumi_atlas.drift._look import project_of, report
 from pulumi_atlas.drift._pulumi_cli import PulumiCli
 from pulumi_atlas.drift._unheld import Ended, Unheld
@@ -29,6 +31,7 @@ from pulumi_atlas.drift.findings import DriftItem, DriftReport, Status
 from pulumi_atlas.drift.importing import Importer
 from pulumi_atlas.drift.locks import find_locks
 from pulumi_atlas.drift.recovery import Outcome, recover
+from pulumi_atlas.drift.stack_state import Held, parse
 from pulumi_atlas.errors import AtlasError, Conflict, ProviderFailure
 
 __all__ = ["LeakChoice", "ReconcilePlan", "Reconciled", "accept", "reconcile", "with_reasons"]
@@ -41,11 +44,13 @@ _TO_PUT_BACK: tuple[Status, ...] = ("changed", "stopped", "reclaimed", "gone")
 
 @dataclass(frozen=True)
 class ReconcilePlan:
-    """What would be done about a report. `leaks`: what is to become of leaks, None when that is asked one by one."""
+    """What would be done about a report. `leaks`: what is to become of leaks, None when that is asked one by one; `deletes`:
+    what the update deletes, because the program does not declare it."""
 
     report: DriftReport
     leaks: LeakChoice | None = None
     accept: bool = False
+    deletes: tuple[Held, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -70,6 +75,8 @@ class ReconcilePlan:
         if self.updates:
             names = ", ".join(item.name for item in self._put_back())
             yield f"run `pulumi up --refresh`, which applies the program as it is now{': ' if names else ''}{names}"
+        for held in self.deletes:
+            yield f"by that delete {held.kind or 'resource'} {held.name} ({held.id}), which the program does not declare"
 
     def _put_back(self) -> tuple[DriftItem, ...]:
         return tuple(item for item in self.report.of(*_TO_PUT_BACK) if not item.by_hand)
@@ -150,6 +157,7 @@ class _Work:
             return Reconciled(found, acted=False)
         _refuse_moved(found)
         self._refuse_running()
+        plan = replace(plan, deletes=self._deletes() if plan.updates else ())
         if not approve(plan):
             return Reconciled(found, acted=False)
         if not self._recover(update=False).plan.is_empty:
@@ -186,6 +194,16 @@ class _Work:
 
     def _cli(self) -> PulumiCli:
         return PulumiCli(self.folder, self.environ, stack=self.stack)
+
+    def _deletes(self) -> tuple[Held, ...]:
+        """Nothing when the program cannot be previewed: then the update will say so, and delete nothing."""
+        cli = self._cli()
+        with tempfile.TemporaryDirectory(prefix="atlas-drift-") as folder:
+            log = Path(folder) / "events.json"
+            if cli.preview(log).code or not log.exists():
+                return ()
+            urns = read_deletions(log.read_text(encoding="utf-8").splitlines())
+        return tuple(held for held in parse(cli.stack_export()).things if held.urn in urns and not held.doomed)
 
     def _refuse_running(self) -> None:
         """A lock is no obstacle only when its holder is dead on this host."""

@@ -235,3 +235,20 @@ def test_a_pending_creation_of_somebody_elses_resource_is_named_and_left_to_a_pe
     assert atlas_command(project, "drift", "--reconcile", "--yes", "--json") == (7, document)
     project.refresh("--clear-pending-creates").ok()
     assert report(project.folder, project.environ).clean
+
+
+def test_what_the_program_does_not_declare_is_named_before_the_update_deletes_it(
+    mocked: tuple[Project, World], atlas_command: Callable[..., tuple[int, Any]]
+) -> None:
+    project, world = mocked
+    ids = {name: row["id"] for name, row in project.resources().items()}
+    world.change(ids["a"], image="x:2")
+    project.program(PROGRAM.replace(', "c"', ""))
+    plans: list[list[str]] = []
+    reconcile(project.folder, project.environ, approve=lambda plan: bool(plans.append(list(plan.lines()))))
+    assert f"by that delete pod c ({ids['c']}), which the program does not declare" in plans[0]
+    assert ids["c"] in world.pods
+    project.program(PROGRAM + "raise RuntimeError('boom')\n")
+    code, document = atlas_command(project, "drift", "--reconcile", "--yes", "--json")
+    assert code == 10 and "RuntimeError: boom" in document["error"]["message"]
+    assert world.pods[ids["a"]].spec.image == "x:2"  # type: ignore[union-attr]

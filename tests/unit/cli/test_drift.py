@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,17 @@ def test_the_exit_code_and_the_document(
     assert done.code == code
     assert done.json == json.loads(json.dumps(found.as_json()))
     assert done.json["clean"] == (code == 0) and done.json["complete"] == (code != 10)
+
+
+def test_the_next_command_finds_the_same_stack(atlas: Atlas, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / r"a \1 b"
+    folder.mkdir()
+    found = DriftReport("prod", (replace(CHANGED, next="atlas drift --reconcile, or atlas drift --accept"),))
+    monkeypatch.setattr(pulumi_atlas.drift, "report", lambda *args, **options: found)
+    options = f"--cwd '{folder}' --stack prod"
+    told = atlas("drift", "--json", "--cwd", str(folder), "--stack", "prod").json["items"][0]["next"]
+    assert told == f"atlas drift {options} --reconcile, or atlas drift {options} --accept"
+    assert atlas("drift", "--json").json["items"][0]["next"] == found.items[0].next
 
 
 def test_the_table_names_what_differs_the_cost_and_the_next_command(

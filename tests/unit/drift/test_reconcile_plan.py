@@ -52,6 +52,11 @@ def test_what_was_begun_asks_for_an_update_and_what_only_a_person_knows_is_left(
     assert lines(BY_HAND) == ["leave resource store to you: only you can know"]
 
 
+def test_what_the_update_deletes_is_said_before_anybody_agrees() -> None:
+    held = parse(export(resource("old", ident="pod-7"))).things
+    assert lines(CHANGED, deletes=held)[-1] == "by that delete pod old (pod-7), which the program does not declare"
+
+
 def test_why_something_could_not_be_done_stands_with_the_thing() -> None:
     found = with_reasons(DriftReport("dev", (LEAK, CHANGED)), [(LEAK, Conflict("it has begun to serve"))])
     assert "it has begun to serve" in found.items[0].reason and found.items[1] == CHANGED
