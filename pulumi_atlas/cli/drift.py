@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pulumi_atlas.cli import _options
-from pulumi_atlas.cli._batch import confirm
+from pulumi_atlas.cli import _options, _project
 from pulumi_atlas.cli._exit import Exit
 from pulumi_atlas.cli._output import Out, write
 
@@ -40,10 +39,8 @@ def show(
         typer.Option("--leaks", help="With --reconcile: what becomes of leaks. Default: asked one by one."),
     ] = None,
     yes: _options.Yes = False,
-    cwd: Annotated[
-        Path | None, typer.Option("--cwd", metavar="DIR", help="The project's folder. Default: here.")
-    ] = None,
-    stack: Annotated[str | None, typer.Option("--stack", "-s", metavar="NAME", help="Default: the selected.")] = None,
+    cwd: _project.Cwd = None,
+    stack: _project.Stack = None,
 ) -> None:
     """How a stack differs from the world, and what is there that no state knows.
 
@@ -53,9 +50,7 @@ def show(
     Exit code: 0 when nothing differs, 7 when something does, 10 when not everything could be judged.
     """
     out = Out(json=as_json)
-    folder = (cwd or Path.cwd()).absolute()
-    if not folder.is_dir():
-        raise typer.BadParameter(f"{folder} is not a folder", param_hint="--cwd")
+    folder = _project.folder(cwd)
     if reconcile and accept:
         raise typer.BadParameter("it is the opposite of --reconcile", param_hint="--accept")
     if not reconcile and (leaks or (yes and not accept)):
@@ -83,20 +78,18 @@ def _mend(out: Out, folder: Path, stack: str | None, *, leaks: Leaks | None, acc
     from pulumi_atlas.drift import reconcile as work
 
     def approve(plan: ReconcilePlan) -> bool:
-        for line in plan.lines():
-            out.note(line[:1].upper() + line[1:])
-        confirm(
-            "Go on?",
-            yes=yes,
-            nothing_else="this changes the state" if accept else "this removes things and runs the program",
-        )
+        what = "this changes the state" if accept else "this removes things and runs the program"
+        _project.agree(out, plan.lines(), yes=yes, what=what)
         return True
 
-    if accept:
-        done = work.accept(folder, os.environ, stack=stack, approve=approve, say=out.note)
-    else:
-        what: LeakChoice | None = leaks.value if leaks else "keep" if yes else None
-        done = work.reconcile(folder, os.environ, stack=stack, leaks=what, choose=_ask, approve=approve, say=out.note)
+    chosen: LeakChoice | None = leaks.value if leaks else "keep" if yes else None
+    with _project.repeatable():
+        if accept:
+            done = work.accept(folder, os.environ, stack=stack, approve=approve, say=out.note)
+        else:
+            done = work.reconcile(
+                folder, os.environ, stack=stack, leaks=chosen, choose=_ask, approve=approve, say=out.note
+            )
     _tell_done(out, done)
     return done.report
 
@@ -104,7 +97,10 @@ def _mend(out: Out, folder: Path, stack: str | None, *, leaks: Leaks | None, acc
 def _ask(item: DriftItem) -> LeakChoice:
     costs = f", {item.cost_per_hour:g} per hour" if item.cost_per_hour else ""
     question = f"{item.kind} {item.name} ({item.id}{costs}): {item.reason}. adopt, terminate or keep?"
-    answer = typer.prompt(question, default="keep", err=True, show_choices=False).strip().lower()
+    try:
+        answer = typer.prompt(question, default="keep", err=True, show_choices=False).strip().lower()
+    except typer.Abort:  # by now something was done: it is no "nothing was done"
+        raise KeyboardInterrupt from None
     return answer if answer in ("adopt", "terminate") else "keep"
 
 

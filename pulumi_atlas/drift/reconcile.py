@@ -21,10 +21,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from pulumi_atlas.backend import Project, find_backend
+from pulumi_atlas.backend import Project, find_backend, require_project
 from pulumi_atlas.drift import _words
 from pulumi_atlas.drift._events import read_deletions
-from pulumi_atlas.drift._look import project_of, report
+from pulumi_atlas.drift._look import report
 from pulumi_atlas.drift._pulumi_cli import PulumiCli
 from pulumi_atlas.drift._unheld import Ended, Unheld
 from pulumi_atlas.drift.findings import DriftItem, DriftReport, Status
@@ -115,7 +115,7 @@ def reconcile(
     Raises Conflict while somebody runs or may be running, and what the engine says when the update fails.
     """
     environ = os.environ if environ is None else environ
-    work = _Work(project_of(cwd), environ, stack, say or (lambda line: None))
+    work = _Work(require_project(cwd), environ, stack, say or (lambda line: None))
     return work.reconcile(leaks, choose or (lambda item: "keep"), approve or (lambda plan: True))
 
 
@@ -132,7 +132,7 @@ def accept(
     Raises Conflict while somebody runs, and for a stack whose last run did not end.
     """
     environ = os.environ if environ is None else environ
-    work = _Work(project_of(cwd), environ, stack, say or (lambda line: None))
+    work = _Work(require_project(cwd), environ, stack, say or (lambda line: None))
     return work.accept(approve or (lambda plan: True))
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
 import pulumi_atlas.drift
 from pulumi_atlas.cli import _drift_view
 from pulumi_atlas.drift import Change, DriftItem, DriftReport
+from pulumi_atlas.drift.reconcile import Reconciled
 from tests.unit.cli.conftest import Atlas
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "drift.md"
@@ -103,6 +105,7 @@ def test_the_page_names_every_status() -> None:
 
 CHANGED = DriftItem("changed", "urn::pod::web", "pod", "mock", "p-1", (Change("image", "a", "b"),), 0.5, "x", "do this")
 SILENT = DriftItem("unreachable", provider="mock", reason="HTTP 500", next="again")
+LEAK = DriftItem("leaked", None, "pod", "mock", "p-9", (), 1.0, "in no state", "end it", name="lost")
 DONE = DriftItem("finished", "urn::pod::job", "pod", "mock", "p-2", (), 0.0, "it ended", "nothing")
 
 
@@ -124,6 +127,54 @@ def test_the_exit_code_and_the_document(
     assert done.code == code
     assert done.json == json.loads(json.dumps(found.as_json()))
     assert done.json["clean"] == (code == 0) and done.json["complete"] == (code != 10)
+
+
+def test_one_that_was_interrupted_says_what_to_do(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: Any, **options: Any) -> Reconciled:
+        raise KeyboardInterrupt
+
+    for verb in ("reconcile", "accept"):
+        monkeypatch.setattr(f"pulumi_atlas.drift.reconcile.{verb}", interrupted)
+        done = atlas("drift", f"--{verb}", "--yes")
+        assert done.code == 8 and "run the same command again" in done.err
+        assert "run the same command again" in json.dumps(atlas("drift", f"--{verb}", "--yes", "--json").json)
+
+
+def test_a_ctrl_c_at_a_question_about_a_leak_is_no_answer(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a killed run left has been ended by then: it would be false that nothing was done."""
+
+    def asked(*args: Any, choose: Any, **options: Any) -> Reconciled:
+        choose(LEAK)
+        raise AssertionError
+
+    def aborted(*args: Any, **options: Any) -> str:
+        raise typer.Abort
+
+    monkeypatch.setattr("pulumi_atlas.drift.reconcile.reconcile", asked)
+    monkeypatch.setattr(typer, "prompt", aborted)
+    done = atlas("drift", "--reconcile")
+    assert done.code == 8 and "nothing was done" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("done", "code", "words"),
+    [
+        (Reconciled(DriftReport("dev", (LEAK,))), 7, "not everything is in order"),
+        (Reconciled(DriftReport("dev", (LEAK,)), acted=False), 7, "nothing was done"),
+        (Reconciled(DriftReport("dev", (SILENT,), complete=False), acted=False), 10, "not everything could be judged"),
+        (Reconciled(DriftReport("dev"), python="x = atlas.Pod()"), 0, "paste this"),
+    ],
+)
+def test_whatever_is_left_after_a_reconciliation_is_said_with_its_next_command(
+    atlas: Atlas, monkeypatch: pytest.MonkeyPatch, done: Reconciled, code: int, words: str
+) -> None:
+    monkeypatch.setattr("pulumi_atlas.drift.reconcile.reconcile", lambda *args, **options: done)
+    told = atlas("drift", "--reconcile", "--yes")
+    assert told.code == code and words in told.err
+    assert all(item.next in told.out and item.reason in told.out for item in done.report.items)
+    as_json = atlas("drift", "--reconcile", "--yes", "--json")
+    assert as_json.code == code and len(as_json.json["items"]) == len(done.report.items)
+    assert ("x = atlas.Pod()" in as_json.err) == bool(done.python)
 
 
 def test_the_next_command_finds_the_same_stack(atlas: Atlas, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
