@@ -262,12 +262,15 @@ class _Work:
                     say=self.say,
                 )
                 plan = importer.plan([(item.kind, item.id)])  # type: ignore[list-item]
-                importer.run(plan)
+                imported = importer.run(plan)
             except AtlasError as error:
                 failed.append((item, error))
-            else:
-                done.append(item)
-                python.append(plan.code)
+                continue
+            done.append(item)
+            python.append(plan.code)
+            for note in (note for step in plan.steps for note in step.notes):
+                self.say(f"{item.kind} {item.id}: {note}")
+            failed += [(item, error) for _, error in imported.failed]  # the state holds it; the provider was not told
         return tuple(done), tuple(failed), "\n".join(python)
 
 
