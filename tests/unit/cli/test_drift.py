@@ -199,6 +199,15 @@ def test_the_table_names_what_differs_the_cost_and_the_next_command(
     assert shown[-1] == "Stack dev: 1 changed; these cost 0.50 per hour."
 
 
+@pytest.mark.parametrize(("status", "kind"), [("stopped", "pod"), ("reclaimed", "pod"), ("changed", "stack")])
+def test_the_reason_is_told_beside_what_differs_unless_it_only_names_that_again(status: Any, kind: str) -> None:
+    item = replace(CHANGED, status=status, kind=kind, reason="killed by signal 9")
+    assert "  killed by signal 9" in list(_drift_view.lines(DriftReport("dev", (item,))))
+    assert not any(
+        "signal" in line for line in _drift_view.lines(DriftReport("dev", (replace(CHANGED, reason="signal"),)))
+    )
+
+
 @pytest.mark.parametrize(
     "words", [["--leaks", "keep"], ["--yes"], ["--accept", "--leaks", "keep"], ["--accept", "--reconcile"]]
 )
