@@ -26,7 +26,7 @@ __all__ = [
 
 RECONCILE: Final = "atlas drift --reconcile"
 CHANGED: Final = f"{RECONCILE}, or atlas drift --accept to keep the live values"
-LEAKS: Final = f"{RECONCILE} --leaks terminate"
+LEAKS: Final = f"{RECONCILE} --leaks terminate, or --leaks adopt to keep it"
 AGAIN: Final = "atlas drift, when it answers again"
 WAIT: Final = "atlas drift, when that run has ended"
 FINISHED: Final = "nothing; change trigger= to run it again"
