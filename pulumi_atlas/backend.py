@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pulumi_atlas.errors import ConfigError
 
-__all__ = ["Backend", "Project", "find_backend", "find_project", "home_of"]
+__all__ = ["Backend", "Project", "find_backend", "find_project", "home_of", "require_project"]
 
 BackendKind = Literal["file", "bucket", "cloud", "none"]
 
@@ -50,6 +50,14 @@ def find_project(cwd: Path) -> Project | None:
             if (folder / name).is_file():
                 return _project(folder, folder / name)
     return None
+
+
+def require_project(cwd: Path) -> Project:
+    """As `find_project`. Raises ConfigError when there is none."""
+    project = find_project(cwd)
+    if project is None:
+        raise ConfigError(f"{cwd} is in no Pulumi project", hint="run it in the project's folder, or say --cwd")
+    return project
 
 
 def find_backend(environ: Mapping[str, str], project: Project | None) -> Backend:

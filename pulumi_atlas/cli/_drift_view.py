@@ -63,7 +63,8 @@ def _details(item: DriftItem) -> Iterator[str]:
             yield from _wrapped(f"{label}: {text}")
     for change in item.changes:
         yield from _wrapped(f"{change.property}: {_value(change.declared)} → {_value(change.live)}")
-    if item.reason and not item.changes:
+    names_again = item.status == "changed" and item.kind != "stack" and item.changes
+    if item.reason and not names_again:
         yield from _wrapped(item.reason)
     if item.next:
         yield from _wrapped(f"next: {item.next}")

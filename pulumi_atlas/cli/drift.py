@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pulumi_atlas.cli import _options
-from pulumi_atlas.cli._batch import confirm
+from pulumi_atlas.cli import _options, _project
 from pulumi_atlas.cli._exit import Exit
-from pulumi_atlas.cli._output import Out
+from pulumi_atlas.cli._output import Out, write
 
 if TYPE_CHECKING:
     from pulumi_atlas.drift import DriftItem, DriftReport
@@ -38,10 +39,8 @@ def show(
         typer.Option("--leaks", help="With --reconcile: what becomes of leaks. Default: asked one by one."),
     ] = None,
     yes: _options.Yes = False,
-    cwd: Annotated[
-        Path | None, typer.Option("--cwd", metavar="DIR", help="The project's folder. Default: here.")
-    ] = None,
-    stack: Annotated[str | None, typer.Option("--stack", "-s", metavar="NAME", help="Default: the selected.")] = None,
+    cwd: _project.Cwd = None,
+    stack: _project.Stack = None,
 ) -> None:
     """How a stack differs from the world, and what is there that no state knows.
 
@@ -51,17 +50,21 @@ def show(
     Exit code: 0 when nothing differs, 7 when something does, 10 when not everything could be judged.
     """
     out = Out(json=as_json)
-    folder = (cwd or Path.cwd()).absolute()
-    if not folder.is_dir():
-        raise typer.BadParameter(f"{folder} is not a folder", param_hint="--cwd")
+    folder = _project.folder(cwd)
     if reconcile and accept:
         raise typer.BadParameter("it is the opposite of --reconcile", param_hint="--accept")
     if not reconcile and (leaks or (yes and not accept)):
         raise typer.BadParameter("only with --reconcile", param_hint="--leaks" if leaks else "--yes")
     mends = reconcile or accept
     found = _mend(out, folder, stack, leaks=leaks, accept=accept, yes=yes) if mends else _look(out, folder, stack)
-    _tell(out, found)
+    _tell(out, found.addressed(_address(cwd, stack)))
     _end(found)
+
+
+def _address(cwd: Path | None, stack: str | None) -> str:
+    """The options by which a later command finds the same stack."""
+    words = [*(["--cwd", str(cwd)] if cwd else []), *(["--stack", stack] if stack else [])]
+    return shlex.join(words)
 
 
 def _look(out: Out, folder: Path, stack: str | None) -> DriftReport:
@@ -75,20 +78,18 @@ def _mend(out: Out, folder: Path, stack: str | None, *, leaks: Leaks | None, acc
     from pulumi_atlas.drift import reconcile as work
 
     def approve(plan: ReconcilePlan) -> bool:
-        for line in plan.lines():
-            out.note(line[:1].upper() + line[1:])
-        confirm(
-            "Go on?",
-            yes=yes,
-            nothing_else="this changes the state" if accept else "this removes things and runs the program",
-        )
+        what = "this changes the state" if accept else "this removes things and runs the program"
+        _project.agree(out, plan.lines(), yes=yes, what=what)
         return True
 
-    if accept:
-        done = work.accept(folder, os.environ, stack=stack, approve=approve, say=out.note)
-    else:
-        what: LeakChoice | None = leaks.value if leaks else "keep" if yes else None
-        done = work.reconcile(folder, os.environ, stack=stack, leaks=what, choose=_ask, approve=approve, say=out.note)
+    chosen: LeakChoice | None = leaks.value if leaks else "keep" if yes else None
+    with _project.repeatable():
+        if accept:
+            done = work.accept(folder, os.environ, stack=stack, approve=approve, say=out.note)
+        else:
+            done = work.reconcile(
+                folder, os.environ, stack=stack, leaks=chosen, choose=_ask, approve=approve, say=out.note
+            )
     _tell_done(out, done)
     return done.report
 
@@ -96,22 +97,27 @@ def _mend(out: Out, folder: Path, stack: str | None, *, leaks: Leaks | None, acc
 def _ask(item: DriftItem) -> LeakChoice:
     costs = f", {item.cost_per_hour:g} per hour" if item.cost_per_hour else ""
     question = f"{item.kind} {item.name} ({item.id}{costs}): {item.reason}. adopt, terminate or keep?"
-    answer = typer.prompt(question, default="keep", err=True, show_choices=False).strip().lower()
+    try:
+        answer = typer.prompt(question, default="keep", err=True, show_choices=False).strip().lower()
+    except typer.Abort:  # by now something was done: it is no "nothing was done"
+        raise KeyboardInterrupt from None
     return answer if answer in ("adopt", "terminate") else "keep"
 
 
 def _tell_done(out: Out, done: Reconciled) -> None:
     if not done.acted and not done.report.complete:
         out.note("nothing was done, because not everything could be judged")
+    elif not done.acted and not done.report.clean:
+        out.note("nothing was done: what is left is for you to decide")
+    elif not done.report.clean:
+        out.note("not everything is in order now; the report says of each thing why, and what to do next")
     for item in done.terminated:
         out.note(f"terminated {item.kind} {item.name} ({item.id})")
     for item, error in done.failed:
         out.note(f"{item.kind} {item.name} ({item.id}): {error.one_line()}")
-    if done.python:
-        out.note(
-            "paste this into the program before the next `pulumi up`, which would delete what it does not declare:"
-        )
-        out.note(done.python)
+    if done.python:  # nothing else says it: with --json as well
+        told = "paste this into the program before the next `pulumi up`, which would delete what it does not declare:"
+        write(f"{told}\n{done.python}\n", sys.stderr, flush=True)
 
 
 def _tell(out: Out, found: DriftReport) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pulumi_atlas.cli import _errors, _options, _project
-from pulumi_atlas.cli._batch import confirm
 from pulumi_atlas.cli._output import Out, say_error
 
 if TYPE_CHECKING:
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from pulumi_atlas.drift.importing import Imported, Importer, ImportPlan
 
 __all__ = ["show"]
-
-_KINDS: tuple[KindName, ...] = ("volume", "pod", "endpoint")
 
 
 def show(
@@ -54,9 +51,7 @@ def show(
         out.result({**plan.as_json(), "done": False}, lambda: _tell_plan(out, plan))
         return
     if (all_ or force) and plan.steps:
-        for line in plan.lines():
-            out.note(line[:1].upper() + line[1:])
-        confirm("Go on?", yes=yes, nothing_else=f"this takes {len(plan.steps)} things into stack {plan.stack}")
+        _project.agree(out, plan.lines(), yes=yes, what=f"this takes {len(plan.steps)} things into stack {plan.stack}")
     _do(out, importer, plan)
 
 
@@ -69,10 +64,7 @@ def _do(out: Out, importer: Importer, plan: ImportPlan) -> None:
 
 
 def _kinds(kind: str | None) -> tuple[KindName, ...]:
-    chosen = tuple(one for one in _KINDS if kind in (None, one))
-    if not chosen:
-        raise typer.BadParameter(f"{kind!r} is none of: pod, volume, endpoint", param_hint="KIND")
-    return chosen
+    return _project.KINDS if kind is None else (_project.kind_of(kind, hint="KIND"),)
 
 
 def _wanted(
@@ -91,8 +83,8 @@ def _wanted(
 
 
 def _tell_plan(out: Out, plan: ImportPlan) -> None:
-    for line in plan.lines():
-        out.line(line[:1].upper() + line[1:])
+    for line in _project.sentences(plan.lines()):
+        out.line(line)
     if not plan.steps:
         out.line("There is nothing to take.")
 

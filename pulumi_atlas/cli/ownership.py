@@ -8,17 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pulumi_atlas.cli import _options, _project
-from pulumi_atlas.cli._batch import confirm
 from pulumi_atlas.cli._output import Out
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pulumi_atlas.client.intents import KindName
+    from collections.abc import Iterable
 
 __all__ = ["adopt", "release"]
-
-_KINDS: tuple[KindName, ...] = ("pod", "volume", "endpoint")
 
 
 def release(
@@ -44,10 +39,12 @@ def release(
     out, asked = Out(json=as_json), not preview and (forget or force)
     releaser = Releaser(_project.folder(cwd), os.environ, stack=stack, provider=provider, account=account)
     with out.progress("looking"):
-        plan = releaser.plan(ident, kind=_kind(kind), forget=forget, forced=force)
+        plan = releaser.plan(
+            ident, kind=_project.kind_of(kind, hint="--kind") if kind is not None else None, forget=forget, forced=force
+        )
     if not preview:
         if asked:
-            _ask(out, plan.lines(), yes=yes, what=f"this gives up {plan.kind} {ident}")
+            _project.agree(out, plan.lines(), yes=yes, what=f"this gives up {plan.kind} {ident}")
         with _project.repeatable():
             releaser.run(plan)
     out.result({**plan.as_json(), "done": not preview}, lambda: _say(out, ["Done."] if asked else plan.lines()))
@@ -76,27 +73,12 @@ def adopt(
     with out.progress("looking"):
         plan = forker.plan(leave or ())
     if not preview:
-        _ask(out, plan.lines(), yes=yes, what=f"this rewrites the state of stack {plan.stack}")
+        _project.agree(out, plan.lines(), yes=yes, what=f"this rewrites the state of stack {plan.stack}")
         with _project.repeatable():
             forker.run(plan)
     out.result({**plan.as_json(), "done": not preview}, lambda: _say(out, plan.lines() if preview else ["Done."]))
 
 
-def _kind(word: str | None) -> KindName | None:
-    for one in _KINDS:
-        if one == word:
-            return one
-    if word is None:
-        return None
-    raise typer.BadParameter(f"{word!r} is none of: {', '.join(_KINDS)}", param_hint="--kind")
-
-
-def _ask(out: Out, lines: Sequence[str], *, yes: bool, what: str) -> None:
-    for line in lines:
-        out.note(line[:1].upper() + line[1:])
-    confirm("Go on?", yes=yes, nothing_else=what)
-
-
-def _say(out: Out, lines: Sequence[str]) -> None:
-    for line in lines:
-        out.line(line[:1].upper() + line[1:])
+def _say(out: Out, lines: Iterable[str]) -> None:
+    for line in _project.sentences(lines):
+        out.line(line)

@@ -224,7 +224,8 @@ def _notes(kind: KindName, thing: Any, target: Target, arguments: Mapping[str, A
     place = arguments.get("working_dir")
     if place and not str(place).startswith(("/", "~")):
         yield f"its working_dir {place} counts from the project's folder from now on"
-    if not target.can_retag:
+    ours = thing.owner is not None and thing.owner.kind == "stack" and thing.owner.id == target.stack_id
+    if not target.can_retag and not ours:
         yield (
             f"{target.provider.name} cannot change the owner that it carries, so that it stays {thing.owner or 'nobody'}"
             " there: only this stack's state knows of it, and no drift report will ever call it leaked"

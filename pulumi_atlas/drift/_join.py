@@ -16,7 +16,7 @@ from pulumi_atlas.drift._events import Refresh, Seen
 from pulumi_atlas.drift._listing import Inventory, Place, Thing
 from pulumi_atlas.drift._plan import RecoveryPlan
 from pulumi_atlas.drift.findings import Change, DriftItem, DriftReport, Status
-from pulumi_atlas.drift.stack_state import Held, Pending, StackState
+from pulumi_atlas.drift.stack_state import Foreign, Held, Pending, StackState
 from pulumi_atlas.rules.diff import ended_well
 
 __all__ = ["Sight", "join"]
@@ -173,10 +173,18 @@ class _Join:
             else:
                 reason = f"a run that ended was {one.operation} it"
                 yield self._item(one.thing, "unfinished", reason=reason, next=_words.RECONCILE)
-        if self.sight.after.pending_others:
-            reason = f"{self.sight.after.pending_others} operations on resources of others did not end"
-            status: Status = "in_progress" if self.sight.running else "unfinished"
-            yield DriftItem(status, reason=reason, next=_words.WAIT if self.sight.running else _words.RECONCILE)
+        yield from (self._foreign(one) for one in self.sight.after.pending_others)
+
+    def _foreign(self, one: Foreign) -> DriftItem:
+        """The next update settles anything but a creation; of that nothing can be known here."""
+        if self.sight.running or one not in self.sight.before.pending_others:
+            reason = self._who(f"is {one.operation} it")
+            return DriftItem("in_progress", one.urn, reason=reason, next=_words.WAIT, name=one.name)
+        reason = f"a run that ended was {one.operation} it"
+        if one.operation != "creating":
+            return DriftItem("unfinished", one.urn, reason=reason, next=_words.RECONCILE, name=one.name)
+        reason += ", and it is none of ours"
+        return DriftItem("unfinished", one.urn, reason=reason, next=_words.FOREIGN, name=one.name, by_hand=True)
 
     def of_notes(self) -> Iterator[DriftItem]:
         plan = self.sight.plan
@@ -187,9 +195,8 @@ class _Join:
             yield self._noted(intent, "unfinished", "a run that ended was creating it", _words.RECONCILE)
         for intent in (one for one in plan.report if one.birth not in told):
             reason = "a run created it and ended; whether a state has it, only you can know"
-            yield self._noted(
-                intent, "unfinished", reason, _words.terminate(intent.kind, intent.thing_id, intent.provider)
-            )
+            end = _words.terminate(intent.kind, intent.thing_id, intent.provider)
+            yield replace(self._noted(intent, "unfinished", reason, end), by_hand=True)
 
     def _noted(self, intent: Intent, status: Status, reason: str, next_: str) -> DriftItem:
         thing = self.by_birth.get(intent.birth)
@@ -251,8 +258,9 @@ class _Join:
             kind="stack",
             id=self.sight.after.stack_id,
             changes=(Change("home", made, here),),
-            reason="this state was moved or copied: another copy of it may own the same things",
+            reason=_words.MOVED,
             next=_words.ADOPT_OWNER,
+            by_hand=True,
         )
 
     # ---- shared

@@ -79,9 +79,11 @@ def _attribute(kind: Kind[Any]) -> str:
 async def _list_kind(provider: Any, place: Place, kind: Kind[Any]) -> Inventory:
     try:
         listing = await kind.list(provider)
+        things = tuple(_thing(place, kind.name, one) for one in listing)
     except AtlasError as error:
         return Inventory(place, kind.name, error=error.one_line())
-    things = tuple(_thing(place, kind.name, one) for one in listing)
+    except Exception as error:  # noqa: BLE001 (a provider's own fault: the others are told of all the same)
+        return Inventory(place, kind.name, error=f"its list could not be read: unexpected {type(error).__name__}")
     return Inventory(place, kind.name, things, listing.complete)
 
 

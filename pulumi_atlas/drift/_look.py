@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from pulumi_atlas import config
-from pulumi_atlas.backend import Project, find_backend, find_project, home_of
+from pulumi_atlas.backend import Project, find_backend, home_of, require_project
 from pulumi_atlas.client import IntentBook
 from pulumi_atlas.client.core import Core
 from pulumi_atlas.drift import _words
@@ -25,9 +25,9 @@ from pulumi_atlas.drift.checkpoints import find_damaged
 from pulumi_atlas.drift.findings import DriftItem, DriftReport
 from pulumi_atlas.drift.locks import Lock, find_locks
 from pulumi_atlas.drift.stack_state import Held, StackState, parse
-from pulumi_atlas.errors import AtlasError, ConfigError
+from pulumi_atlas.errors import AtlasError, ProviderFailure
 
-__all__ = ["project_of", "report"]
+__all__ = ["report"]
 
 Say = Callable[[str], None]
 
@@ -45,16 +45,8 @@ def report(
     report. Raises ConfigError outside a project or without a stack, and the engine's error when its program does not run.
     """
     environ = os.environ if environ is None else environ
-    project = project_of(Path(cwd) if cwd is not None else Path.cwd())
+    project = require_project(Path(cwd) if cwd is not None else Path.cwd())
     return _Look(project, environ, stack, say or (lambda line: None)).report()
-
-
-def project_of(cwd: Path) -> Project:
-    """The project that a folder is in. Raises ConfigError when there is none."""
-    project = find_project(cwd)
-    if project is None:
-        raise ConfigError(f"{cwd} is in no Pulumi project", hint="run it in the project's folder, or say --cwd")
-    return project
 
 
 class _Look:
@@ -131,6 +123,8 @@ class _Look:
             log = Path(folder) / "events.json"
             done = self.cli.look(log, exclude=list(exclude))
             seen = read_events(log.read_text(encoding="utf-8").splitlines()) if log.exists() else Refresh()
+        if seen.program:
+            raise _program_failure(seen.program)
         if done.code and not seen.failed:
             raise failure_of(done)
         return seen
@@ -162,6 +156,14 @@ def _default_place(core: Core) -> Place | None:
     except AtlasError:
         return None
     return Place(name)
+
+
+def _program_failure(said: str) -> AtlasError:
+    return ProviderFailure(
+        f"the program did not come to its end: {said}",
+        operation="drift",
+        hint="`pulumi preview` shows where; mend the program, then repeat",
+    )
 
 
 def _place(one: Held) -> Place:

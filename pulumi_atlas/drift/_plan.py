@@ -8,12 +8,15 @@ from typing import Any
 
 from pulumi_atlas.client import Intent
 from pulumi_atlas.drift.locks import Lock
-from pulumi_atlas.drift.stack_state import Pending, StackState
+from pulumi_atlas.drift.stack_state import Foreign, Pending, StackState
 from pulumi_atlas.ids import Birth
 from pulumi_atlas.processes import ProcessIdentity, boot_id, host_name
 from pulumi_atlas.rules.ownership import Leftover, on_recovery
 
-__all__ = ["Note", "RecoveryPlan", "Scope", "make_plan", "note_of_pending"]
+__all__ = ["FOREIGN", "Note", "RecoveryPlan", "Scope", "make_plan", "note_of_pending"]
+
+#: What is to be known of a pending creation of somebody else's resource.
+FOREIGN = "it is none of ours, so look whether it is there"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Scope:
 class RecoveryPlan:
     """`remove`: to be terminated; `close`: only the note goes; `report`: only a person can know; `busy`: being made now.
 
-    `elsewhere`: of other projects or stacks. `update`: whether `pulumi up --refresh` ends the recovery.
+    `elsewhere`: of other projects or stacks. `others`: pending creations that are none of ours and go with ours, since the
+    engine clears all or none. `update`: whether `pulumi up --refresh` ends the recovery.
     """
 
     stack: str | None
@@ -51,6 +55,7 @@ class RecoveryPlan:
     report: tuple[Intent, ...] = ()
     busy: tuple[Intent, ...] = ()
     elsewhere: tuple[Intent, ...] = ()
+    others: tuple[Foreign, ...] = ()
     update: bool = False
 
     @property
@@ -62,6 +67,7 @@ class RecoveryPlan:
         """The plan in words, one line for each act."""
         said = [f"remove the lock of a dead run: {lock}" for lock in self.locks]
         said += [f"forget the pending {one.operation} of {one.thing.name}" for one in self.pending]
+        said += [f"with it that of {one.name}: {FOREIGN}" for one in self.others]
         said += [f"terminate {_words(intent)} if it is there: no state knows it" for intent in self.remove]
         said += [f"close the note of {_words(intent)}: nothing is left to do" for intent in self.close]
         if self.update:
@@ -77,6 +83,7 @@ class RecoveryPlan:
             "stack": self.stack,
             "locks": [lock.as_json() for lock in self.locks],
             "pending": [one.as_json() for one in self.pending],
+            "others": [one.urn for one in self.others],
             **{name: [_json(intent) for intent in getattr(self, name)] for name in groups},
             "update": self.update,
         }
@@ -100,6 +107,7 @@ def make_plan(
         report=tuple(groups["report"]),
         busy=tuple(groups["wait"]),
         elsewhere=tuple(groups["elsewhere"]),
+        others=scope.state.other_creations if scope.state and scope.state.creations else (),
         update=scope.state is not None and bool(locks or pending or ours or unfinished),
     )
 

@@ -38,9 +38,25 @@ class Finished:
     stderr: str
 
     def last_lines(self, count: int = _TAIL) -> str:
-        """The end of what it said, errors last."""
-        lines = [line.rstrip() for line in (self.stdout + "\n" + self.stderr).splitlines() if line.strip()]
-        return "\n".join(lines[-count:])
+        """The end of what it said, errors last; of a run, what it says of errors. A traceback is only its last line."""
+        lines = [line.strip() for line in (self.stdout + "\n" + self.stderr).splitlines() if line.strip()]
+        if "Diagnostics:" in lines:
+            lines = lines[lines.index("Diagnostics:") + 1 :]
+            lines = lines[: lines.index("Resources:")] if "Resources:" in lines else lines
+        return "\n".join(_without_traceback(lines)[-count:])
+
+
+def _without_traceback(lines: Sequence[str]) -> list[str]:
+    """In what the engine prints, a traceback ends with the exception, and that with the lines of the next resource."""
+    kept, within = [], False
+    for line in lines:
+        if line.startswith("Traceback (most recent call last)"):
+            within = True
+        elif within and re.match(r"[\w.]+(Error|Exception|Interrupt|Exit|Warning)\b|[\w.]+: ", line):
+            within = False
+        if not within:
+            kept.append(line)
+    return kept
 
 
 class PulumiCli:
@@ -92,6 +108,19 @@ class PulumiCli:
         words = ["refresh", "--preview-only", "--run-program", "--non-interactive", "--color", "never"]
         words += ["--suppress-outputs", "--event-log", str(event_log), *self._stack_option()]
         words += [word for urn in exclude for word in ("--exclude", urn)]
+        return self._run(words, _LOOK_S, gently=False, environ={"PULUMI_DEBUG_COMMANDS": "true"})
+
+    def preview(self, event_log: Path) -> Finished:
+        """What an update would do; it goes into the log. Does not raise when the program cannot be previewed."""
+        words = [
+            "preview",
+            "--non-interactive",
+            "--color",
+            "never",
+            "--event-log",
+            str(event_log),
+            *self._stack_option(),
+        ]
         return self._run(words, _LOOK_S, gently=False, environ={"PULUMI_DEBUG_COMMANDS": "true"})
 
     def accept(self) -> Finished:

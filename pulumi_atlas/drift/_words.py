@@ -9,9 +9,11 @@ __all__ = [
     "AGAIN",
     "CHANGED",
     "FINISHED",
+    "FOREIGN",
     "LEAKED",
     "LEAKS",
     "LET_GO",
+    "MOVED",
     "REAPED",
     "RECONCILE",
     "WAIT",
@@ -24,12 +26,15 @@ __all__ = [
 
 RECONCILE: Final = "atlas drift --reconcile"
 CHANGED: Final = f"{RECONCILE}, or atlas drift --accept to keep the live values"
-LEAKS: Final = f"{RECONCILE} --leaks terminate"
+LEAKS: Final = f"{RECONCILE} --leaks terminate, or --leaks adopt to keep it"
 AGAIN: Final = "atlas drift, when it answers again"
 WAIT: Final = "atlas drift, when that run has ended"
 FINISHED: Final = "nothing; change trigger= to run it again"
 REAPED: Final = "nothing; the next session starts it"
 ADOPT_OWNER: Final = "atlas adopt-owner, when this copy is the one that stays"
+
+FOREIGN: Final = "look whether it is there, then pulumi refresh --clear-pending-creates"
+MOVED: Final = "this state was moved or copied: another copy of it may own the same things"
 
 LEAKED: Final = "it belongs to this stack, and no state holds it"
 LET_GO: Final = "the state held it once and let it go (retain_on_delete, or pulumi state delete)"

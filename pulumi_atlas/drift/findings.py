@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pulumi_atlas.ids import Birth, Owner
@@ -32,6 +33,9 @@ DIFFERENCES: frozenset[Status] = frozenset(
     {"changed", "stopped", "reclaimed", "gone", "leaked", "unfinished", "unreachable"}
 )
 
+#: Commands about a stack, in the words of `next`.
+_OURS = re.compile(r"\batlas (drift|adopt-owner|release)\b")
+
 
 @dataclass(frozen=True)
 class Change:
@@ -50,7 +54,7 @@ class DriftItem:
     """One thing. `cost_per_hour` is what it costs now, in the account's currency; None when that is not known.
 
     `account`, `birth`, `owner` and `name` say which thing is meant when something is done about it; `let_go`: the state held
-    it once, so it may have been kept on purpose. JSON does not hold these.
+    it once, so it may have been kept on purpose; `by_hand`: only a person can end it. JSON does not hold these.
     """
 
     status: Status
@@ -67,6 +71,7 @@ class DriftItem:
     owner: Owner | None = None
     name: str = ""
     let_go: bool = False
+    by_hand: bool = False
 
     def as_json(self) -> dict[str, Any]:
         plain = ("urn", "kind", "provider", "id", "status")
@@ -95,6 +100,13 @@ class DriftReport:
     def of(self, *statuses: Status) -> tuple[DriftItem, ...]:
         """The items of some statuses."""
         return tuple(item for item in self.items if item.status in statuses)
+
+    def addressed(self, options: str) -> DriftReport:
+        """The report for a reader whose commands need options such as `--stack dev`: each command of ours gets them."""
+        items = (
+            replace(item, next=_OURS.sub(lambda command: f"{command[0]} {options}", item.next)) for item in self.items
+        )
+        return replace(self, items=tuple(items)) if options else self
 
     def as_json(self) -> Mapping[str, Any]:
         """The document that `atlas drift --json` prints; its schema is in docs/drift.md."""

@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from pulumi_atlas import config, files
-from pulumi_atlas.backend import find_backend, find_project, home_of
+from pulumi_atlas.backend import find_backend, home_of, require_project
 from pulumi_atlas.client.custody import Custodian
 from pulumi_atlas.client.intents import KindName
 from pulumi_atlas.drift._stack_editor import StackEditor
+from pulumi_atlas.drift._words import FOREIGN
 from pulumi_atlas.drift.stack_state import Held, StackState, parse
-from pulumi_atlas.errors import AtlasError, ConfigError, Conflict, NotFound
+from pulumi_atlas.errors import AtlasError, Conflict, NotFound
 from pulumi_atlas.ids import Owner, StackId, Tag, new_stack_id
 from pulumi_atlas.providers.contract import ABILITIES
 
@@ -88,9 +89,7 @@ class Forker:
 
     def __init__(self, cwd: Path, environ: Mapping[str, str] | None = None, *, stack: str | None = None) -> None:
         self.environ = os.environ if environ is None else environ
-        project = find_project(cwd)
-        if project is None:
-            raise ConfigError(f"{cwd} is in no Pulumi project", hint="run it in the project's folder, or say --cwd")
+        project = require_project(cwd)
         self.folder = project.folder
         self.cli = StackEditor(project.folder, self.environ, stack=stack)
         self.stack = self.cli.current_stack()
@@ -210,7 +209,7 @@ def _required_id(state: StackState, stack: str) -> StackId:
         raise Conflict(
             f"the state of stack {stack} holds operations that did not end",
             operation="adopt-owner",
-            hint="`atlas doctor --recover` first",
+            hint=f"first {FOREIGN}" if state.other_creations else "`atlas doctor --recover` first",
         )
     return StackId(state.stack_id)
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pulumi_atlas.backend import Project, find_backend, find_project
+from pulumi_atlas.backend import Project, find_backend, require_project
 from pulumi_atlas.client.custody import Custodian, Seen
 from pulumi_atlas.client.intents import IntentBook, KindName
 from pulumi_atlas.drift._import_env import place_envs
@@ -30,7 +30,7 @@ from pulumi_atlas.drift._known_states import read_folder
 from pulumi_atlas.drift._python_lines import python_lines
 from pulumi_atlas.drift._stack_editor import StackEditor
 from pulumi_atlas.drift.stack_state import parse
-from pulumi_atlas.errors import AtlasError, ConfigError
+from pulumi_atlas.errors import AtlasError
 from pulumi_atlas.ids import StackId, new_stack_id
 from pulumi_atlas.resources.existing import stored_stack
 
@@ -118,7 +118,7 @@ class Importer:
     ) -> None:
         """Finds project and engine. Raises ConfigError when there is none."""
         self.environ = os.environ if environ is None else environ
-        self.project: Project = _required_project(cwd)
+        self.project: Project = require_project(cwd)
         self.say = say or (lambda line: None)
         self._provider, self._account = provider, account
         self.cli = StackEditor(self.project.folder, self.environ, stack=stack)
@@ -253,12 +253,3 @@ def _is_being_made(book: IntentBook, thing: Any) -> bool:
     """Whether a living process of this machine's user is still at work on it."""
     intent = book.get(thing.birth) if thing.birth else None
     return intent is not None and intent.state == "open" and intent.writer.may_be_alive()
-
-
-def _required_project(cwd: Path) -> Project:
-    project = find_project(cwd)
-    if project is None:
-        raise ConfigError(
-            f"{cwd} is in no Pulumi project", operation="import", hint="run it in the project's folder, or say --cwd"
-        )
-    return project

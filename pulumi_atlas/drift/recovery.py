@@ -30,7 +30,7 @@ from pulumi_atlas.backend import Backend, Project, find_backend, find_project
 from pulumi_atlas.client import Intent, IntentBook
 from pulumi_atlas.client.recovery import Remover
 from pulumi_atlas.drift._history import births_once_held
-from pulumi_atlas.drift._plan import Note, RecoveryPlan, Scope, make_plan, note_of_pending
+from pulumi_atlas.drift._plan import FOREIGN, Note, RecoveryPlan, Scope, make_plan, note_of_pending
 from pulumi_atlas.drift._pulumi_cli import PulumiCli
 from pulumi_atlas.drift._runs import wait_for_orphans
 from pulumi_atlas.drift.checkpoints import find_damaged, restore
@@ -204,7 +204,13 @@ class _Recovery:
         rows = [*earlier.get("pending", []), *(one.as_json() for one in plan.pending)]
         files.write_json(
             self._journal(),
-            {"folder": str(self.folder), "stack": self.stack, "begun_at": time.time(), "pending": rows},
+            {
+                "folder": str(self.folder),
+                "stack": self.stack,
+                "begun_at": time.time(),
+                "pending": rows,
+                "others": [*earlier.get("others", []), *(one.urn for one in plan.others)],
+            },
         )
         for one in plan.pending:
             intent = note_of_pending(one, str(self.folder), time.time()) if one.operation == "creating" else None
@@ -222,6 +228,8 @@ class _Recovery:
         if creations:
             self.cli.clear_pending_creates(parse(self.cli.stack_export()).root_urn)
             self.say(f"cleared {len(creations)} pending creations")
+            for one in plan.others:
+                self.say(f"cleared with them that of {one.urn}: {FOREIGN}")
         return len(creations)
 
     async def _remove_all(self, intents: Sequence[Intent]) -> tuple[int, list[dict[str, Any]]]:

@@ -12,7 +12,7 @@ from pulumi_atlas.client.intents import KindName
 from pulumi_atlas.errors import ProviderFailure
 from pulumi_atlas.ids import Birth, Owner
 
-__all__ = ["Held", "Pending", "StackState", "parse"]
+__all__ = ["Foreign", "Held", "Pending", "StackState", "parse"]
 
 _DYNAMIC = "pulumi-python:dynamic/"
 _STACK_TYPE = _DYNAMIC + "atlas:Stack"
@@ -68,6 +68,18 @@ class Pending:
 
 
 @dataclass(frozen=True)
+class Foreign:
+    """As `Pending`, for a resource that is none of ours: nothing can be known of it here."""
+
+    operation: str
+    urn: str
+
+    @property
+    def name(self) -> str:
+        return self.urn.rpartition("::")[2]
+
+
+@dataclass(frozen=True)
 class StackState:
     """Our things in one stack. `stack_id` is ours (`atlas:Stack`), `root_urn` the engine's own root resource; `home`: where the
     state was made, as far as it says."""
@@ -76,7 +88,7 @@ class StackState:
     root_urn: str | None
     things: tuple[Held, ...] = ()
     pending: tuple[Pending, ...] = ()
-    pending_others: int = 0
+    pending_others: tuple[Foreign, ...] = ()
     home: str | None = None
 
     def holds(self, birth: str, thing_id: str | None = None) -> bool:
@@ -95,6 +107,11 @@ class StackState:
         """Pending creations of ours."""
         return tuple(one for one in self.pending if one.operation == "creating")
 
+    @property
+    def other_creations(self) -> tuple[Foreign, ...]:
+        """Pending creations of what is none of ours."""
+        return tuple(one for one in self.pending_others if one.operation == "creating")
+
 
 def parse(export: Mapping[str, Any]) -> StackState:
     """The view on an export. Raises ProviderFailure when it is none."""
@@ -110,7 +127,7 @@ def parse(export: Mapping[str, Any]) -> StackState:
         root_urn=next((str(row["urn"]) for row in resources if row.get("type") == _ROOT_TYPE), None),
         things=tuple(_held(row) for row in resources if _is_ours(row)),
         pending=ours,
-        pending_others=len(pending) - len(ours),
+        pending_others=tuple(Foreign(kind, str(row.get("urn", ""))) for kind, row in pending if not _is_ours(row)),
         home=next(
             (_text({"outputs": row.get("outputs")}, "home") for row in resources if row.get("type") == _STACK_TYPE),
             None,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from pulumi_atlas.drift import report
@@ -19,7 +23,8 @@ from pulumi_atlas.ids import Birth, Owner, Tag
 from pulumi_atlas.models import Compute, ComputeSpec
 from pulumi_atlas.processes import host_name
 from pulumi_atlas.providers.mock import World
-from tests.e2e.project import Project
+from tests.e2e.project import ONCE, Project
+from tests.faults.world import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -155,3 +160,95 @@ def test_nothing_is_done_when_not_everything_could_be_judged(
     code, told = atlas_command(project, "drift", "--reconcile", "--leaks", "terminate", "--yes")
     assert code == 10 and "nothing was done" in told
     assert len(world.calls("terminate")) == calls
+
+
+def test_what_was_replaced_and_not_yet_deleted_is_deleted(
+    mocked: tuple[Project, World], atlas_command: Callable[..., tuple[int, Any]]
+) -> None:
+    """No lock, no pending operation, and nothing that differs: the state's own row is all that tells of it."""
+    project, world = mocked
+    old = project.resources()["a"]["id"]
+    world.fail_next("terminate", "provider", times=None)
+    project.up("--replace", "urn:pulumi:dev::proj::pulumi-python:dynamic/atlas:Pod::a").failed()
+    world.clear_faults()
+    assert old in world.pods
+    [item] = report(project.folder, project.environ).items
+    assert (item.status, item.id) == ("unfinished", old)
+    code, told = atlas_command(project, "drift", "--reconcile", "--yes")
+    assert code == 0, told
+    assert old not in world.pods and len(world.pods) == 3
+
+
+def test_a_copied_state_is_not_brought_to_order_before_it_is_separated(
+    mocked: tuple[Project, World], tmp_path: Path
+) -> None:
+    """What this copy would make anew, the other would take for a leak and end."""
+    project, world = mocked
+    copied = tmp_path / "copied"
+    shutil.copytree(project.state, copied)
+    elsewhere = {**project.environ, "PULUMI_BACKEND_URL": f"file://{copied}"}
+    alone = reconcile(project.folder, elsewhere, stack="dev")
+    assert not alone.acted and [item.kind for item in alone.report.items] == ["stack"]
+    world.remove(project.resources()["a"]["id"])
+    there = sorted(world.pods)
+    with pytest.raises(Conflict, match="moved or copied"):
+        reconcile(project.folder, elsewhere, stack="dev")
+    assert sorted(world.pods) == there
+
+
+SLOW = """
+import os, pathlib, time
+from pulumi.dynamic import CreateResult, Resource, ResourceProvider
+class Provider(ResourceProvider):
+    def create(self, props):
+        if os.environ.get("MARK"):
+            pathlib.Path(os.environ["MARK"]).touch()
+            time.sleep(600)
+        return CreateResult("x", {})
+class Slow(Resource):
+    def __init__(self, name): super().__init__(Provider(), name, {})
+"""
+
+
+def test_a_pending_creation_of_somebody_elses_resource_is_named_and_left_to_a_person(
+    mocked: tuple[Project, World], atlas_command: Callable[..., tuple[int, Any]], tmp_path: Path
+) -> None:
+    project, _ = mocked
+    project.file("slow.py", SLOW)
+    project.program(PROGRAM + "from slow import Slow\nSlow('theirs')\n")
+    mark = tmp_path / "mark"
+    with subprocess.Popen(
+        ["pulumi", "up", *ONCE],
+        cwd=project.folder,
+        env={**project.environ, "MARK": str(mark)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as run:
+        wait_until("the creation", mark.exists)
+        for one in [*psutil.Process(run.pid).children(recursive=True), psutil.Process(run.pid)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+    code, document = atlas_command(project, "drift", "--reconcile", "--yes", "--json")
+    assert code == 7
+    [row] = document["items"]
+    assert row["urn"].endswith("::theirs") and "--clear-pending-creates" in row["next"]
+    assert atlas_command(project, "drift", "--reconcile", "--yes", "--json") == (7, document)
+    project.refresh("--clear-pending-creates").ok()
+    assert report(project.folder, project.environ).clean
+
+
+def test_what_the_program_does_not_declare_is_named_before_the_update_deletes_it(
+    mocked: tuple[Project, World], atlas_command: Callable[..., tuple[int, Any]]
+) -> None:
+    project, world = mocked
+    ids = {name: row["id"] for name, row in project.resources().items()}
+    world.change(ids["a"], image="x:2")
+    project.program(PROGRAM.replace(', "c"', ""))
+    plans: list[list[str]] = []
+    reconcile(project.folder, project.environ, approve=lambda plan: bool(plans.append(list(plan.lines()))))
+    assert f"by that delete pod c ({ids['c']}), which the program does not declare" in plans[0]
+    assert ids["c"] in world.pods
+    project.program(PROGRAM + "raise RuntimeError('boom')\n")
+    code, document = atlas_command(project, "drift", "--reconcile", "--yes", "--json")
+    assert code == 10 and "RuntimeError: boom" in document["error"]["message"]
+    assert world.pods[ids["a"]].spec.image == "x:2"  # type: ignore[union-attr]

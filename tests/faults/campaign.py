@@ -170,7 +170,7 @@ def _reconciled(tally: Tally, hurt: Hurt, template: Path, folder: Path, number: 
     try:
         case = hurt(world, number)
         done = world.reconcile()
-        said = f"{done.stdout}\n{done.stderr}"
+        said = f"exit code {done.returncode}; what it said:\n{done.stderr}\nits final report:\n{done.stdout}"
         _note(tally, "steps_by_hand", case, [said] if done.returncode else [])
         plain = world.up()
         _note(tally, "refused_state", case, [f"{plain.out[-2000:]}\n{said}"] if plain.code else [])

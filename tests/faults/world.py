@@ -173,7 +173,7 @@ class World(Project):
         """`atlas` in the project's folder."""
         return subprocess.run(
             [sys.executable, "-c", "from pulumi_atlas.cli import main; main()", *words],
-            cwd=self.folder, env=self.environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
+            cwd=self.folder, env=self.environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900, check=False,
         )  # fmt: skip
 
     def orphans(self) -> list[ProcessIdentity]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
 import pulumi_atlas.drift
 from pulumi_atlas.cli import _drift_view
 from pulumi_atlas.drift import Change, DriftItem, DriftReport
+from pulumi_atlas.drift.reconcile import Reconciled
 from tests.unit.cli.conftest import Atlas
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "drift.md"
@@ -102,6 +105,7 @@ def test_the_page_names_every_status() -> None:
 
 CHANGED = DriftItem("changed", "urn::pod::web", "pod", "mock", "p-1", (Change("image", "a", "b"),), 0.5, "x", "do this")
 SILENT = DriftItem("unreachable", provider="mock", reason="HTTP 500", next="again")
+LEAK = DriftItem("leaked", None, "pod", "mock", "p-9", (), 1.0, "in no state", "end it", name="lost")
 DONE = DriftItem("finished", "urn::pod::job", "pod", "mock", "p-2", (), 0.0, "it ended", "nothing")
 
 
@@ -125,6 +129,65 @@ def test_the_exit_code_and_the_document(
     assert done.json["clean"] == (code == 0) and done.json["complete"] == (code != 10)
 
 
+def test_one_that_was_interrupted_says_what_to_do(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: Any, **options: Any) -> Reconciled:
+        raise KeyboardInterrupt
+
+    for verb in ("reconcile", "accept"):
+        monkeypatch.setattr(f"pulumi_atlas.drift.reconcile.{verb}", interrupted)
+        done = atlas("drift", f"--{verb}", "--yes")
+        assert done.code == 8 and "run the same command again" in done.err
+        assert "run the same command again" in json.dumps(atlas("drift", f"--{verb}", "--yes", "--json").json)
+
+
+def test_a_ctrl_c_at_a_question_about_a_leak_is_no_answer(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a killed run left has been ended by then: it would be false that nothing was done."""
+
+    def asked(*args: Any, choose: Any, **options: Any) -> Reconciled:
+        choose(LEAK)
+        raise AssertionError
+
+    def aborted(*args: Any, **options: Any) -> str:
+        raise typer.Abort
+
+    monkeypatch.setattr("pulumi_atlas.drift.reconcile.reconcile", asked)
+    monkeypatch.setattr(typer, "prompt", aborted)
+    done = atlas("drift", "--reconcile")
+    assert done.code == 8 and "nothing was done" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("done", "code", "words"),
+    [
+        (Reconciled(DriftReport("dev", (LEAK,))), 7, "not everything is in order"),
+        (Reconciled(DriftReport("dev", (LEAK,)), acted=False), 7, "nothing was done"),
+        (Reconciled(DriftReport("dev", (SILENT,), complete=False), acted=False), 10, "not everything could be judged"),
+        (Reconciled(DriftReport("dev"), python="x = atlas.Pod()"), 0, "paste this"),
+    ],
+)
+def test_whatever_is_left_after_a_reconciliation_is_said_with_its_next_command(
+    atlas: Atlas, monkeypatch: pytest.MonkeyPatch, done: Reconciled, code: int, words: str
+) -> None:
+    monkeypatch.setattr("pulumi_atlas.drift.reconcile.reconcile", lambda *args, **options: done)
+    told = atlas("drift", "--reconcile", "--yes")
+    assert told.code == code and words in told.err
+    assert all(item.next in told.out and item.reason in told.out for item in done.report.items)
+    as_json = atlas("drift", "--reconcile", "--yes", "--json")
+    assert as_json.code == code and len(as_json.json["items"]) == len(done.report.items)
+    assert ("x = atlas.Pod()" in as_json.err) == bool(done.python)
+
+
+def test_the_next_command_finds_the_same_stack(atlas: Atlas, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / r"a \1 b"
+    folder.mkdir()
+    found = DriftReport("prod", (replace(CHANGED, next="atlas drift --reconcile, or atlas drift --accept"),))
+    monkeypatch.setattr(pulumi_atlas.drift, "report", lambda *args, **options: found)
+    options = f"--cwd '{folder}' --stack prod"
+    told = atlas("drift", "--json", "--cwd", str(folder), "--stack", "prod").json["items"][0]["next"]
+    assert told == f"atlas drift {options} --reconcile, or atlas drift {options} --accept"
+    assert atlas("drift", "--json").json["items"][0]["next"] == found.items[0].next
+
+
 def test_the_table_names_what_differs_the_cost_and_the_next_command(
     atlas: Atlas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +197,15 @@ def test_the_table_names_what_differs_the_cost_and_the_next_command(
     assert shown[1].split() == ["changed", "pod", "web", "p-1", "0.50"]
     assert shown[2:4] == ['  image: "a" → "b"', "  next: do this"]
     assert shown[-1] == "Stack dev: 1 changed; these cost 0.50 per hour."
+
+
+@pytest.mark.parametrize(("status", "kind"), [("stopped", "pod"), ("reclaimed", "pod"), ("changed", "stack")])
+def test_the_reason_is_told_beside_what_differs_unless_it_only_names_that_again(status: Any, kind: str) -> None:
+    item = replace(CHANGED, status=status, kind=kind, reason="killed by signal 9")
+    assert "  killed by signal 9" in list(_drift_view.lines(DriftReport("dev", (item,))))
+    assert not any(
+        "signal" in line for line in _drift_view.lines(DriftReport("dev", (replace(CHANGED, reason="signal"),)))
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pulumi_atlas.drift._changes import changes_of
-from pulumi_atlas.drift._events import Refresh, Seen, read_events
+from pulumi_atlas.drift._events import Refresh, Seen, read_deletions, read_events
 
 SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "[secret]"}
 PLANTED = "sk-planted-0123456789"
@@ -93,3 +93,24 @@ def test_what_failed_was_not_seen_and_the_first_word_counts() -> None:
     joined = found.joined(later)
     assert joined.seen["a"].operation == "same" and "c" in joined.seen
     assert joined.failed["b"] == "[mock] transport: no answer"
+
+
+def test_a_program_that_failed_is_told_apart_from_a_resource_that_did() -> None:
+    def said(text: str, **more: Any) -> str:
+        return json.dumps({"diagnosticEvent": {"severity": "error", "message": text, **more}})
+
+    trace = (
+        "Program failed with an unhandled exception:\nTraceback (most recent call last):\n  File 1\nKeyError: 'x'\n\n"
+    )
+    found = read_events([said("preview failed"), said(trace), failure("c")])
+    assert found.program == "KeyError: 'x'" and list(found.failed) == ["c"]
+    assert read_events([said("preview failed"), failure("c")]).program == ""
+    assert Refresh().joined(found).program == found.program
+
+
+def test_what_an_update_deletes_is_read_from_its_preview_and_what_it_replaces_is_not() -> None:
+    def step(urn: str, op: str) -> str:
+        return json.dumps({"resourcePreEvent": {"metadata": {"urn": urn, "op": op}}})
+
+    steps = [step("a", "delete"), step("b", "delete-replaced"), step("c", "update"), event("d", "delete"), "{}"]
+    assert read_deletions(steps) == {"a"}

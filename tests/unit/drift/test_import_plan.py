@@ -131,6 +131,11 @@ def test_a_provider_that_cannot_change_owners_is_told_of() -> None:
     assert any("manual:bob" in note and "only this stack's state" in note for note in made.notes)
 
 
+def test_it_is_not_told_of_a_thing_that_carries_this_stack_already() -> None:
+    ours = pod(owner=Owner("stack", STACK_ID, "atlas:Pod::x"))
+    assert not any("cannot change" in note for note in step(ours, target(provider=less("retag"))).notes)
+
+
 def test_what_cannot_be_declared_is_refused_with_its_path() -> None:
     bare = ObservedEndpoint(id="e", provider="mock", account="a", status="ready", name="web")
     with pytest.raises(InvalidSpec) as refused:

@@ -235,9 +235,21 @@ def test_what_was_replaced_and_not_deleted_is_unfinished() -> None:
     assert [(item.status, item.id, item.cost_per_hour) for item in found.items] == [("unfinished", "pod-9", 1.5)]
 
 
-def test_operations_of_other_resources_are_counted() -> None:
-    other = {"urn": "urn:x", "type": "aws:s3:Bucket"}
-    assert "1 operations" in only(look(pending=(("creating", other),))).reason
+BUCKET = {"urn": "urn:pulumi:dev::proj::aws:s3:Bucket::store", "type": "aws:s3:Bucket"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "by_hand", "next_"),
+    [("creating", True, "--clear-pending-creates"), ("deleting", False, "--reconcile")],
+)
+def test_a_pending_creation_of_others_is_for_a_person_and_what_the_engine_settles_is_not(
+    operation: str, by_hand: bool, next_: str
+) -> None:
+    item = only(look(pending=((operation, BUCKET),)))
+    assert (item.status, item.urn, item.name, item.by_hand) == ("unfinished", BUCKET["urn"], "store", by_hand)
+    assert next_ in item.next
+    assert only(look(pending=((operation, BUCKET),), running=("process 7 on here",))).status == "in_progress"
+    assert only(look(after=export(pending=((operation, BUCKET),)))).status == "in_progress"
 
 
 def test_a_moved_or_copied_state_is_told_of_and_nothing_is_called_leaked() -> None:

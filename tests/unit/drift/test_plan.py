@@ -54,6 +54,15 @@ def test_a_thing_that_the_state_holds_under_its_id_is_never_removed(note_for: Ma
     assert groups(found) == {"close": [A]}
 
 
+def test_pending_creations_of_others_go_only_with_ours_and_are_named() -> None:
+    bucket = ("creating", {"urn": "urn:pulumi:dev::proj::aws:s3:Bucket::store", "type": "aws:s3:Bucket"})
+    alone = plan(state=parse(export(pending=(bucket,))))
+    assert alone.is_empty and not alone.others
+    with_ours = plan(state=parse(export(pending=(bucket, ("creating", resource("web", birth=A))))))
+    assert [one.name for one in with_ours.others] == ["store"] == [u[-5:] for u in with_ours.as_json()["others"]]
+    assert any("store" in line and "look whether it is there" in line for line in with_ours.lines())
+
+
 def test_a_living_writer_is_left_alone(note_for: Make) -> None:
     assert groups(plan(note_for(A, alive=True), state=parse(export()))) == {"busy": [A]}
 

@@ -9,8 +9,9 @@ import pytest
 
 from pulumi_atlas.drift import DriftItem, DriftReport
 from pulumi_atlas.drift._unheld import disproof
-from pulumi_atlas.drift.reconcile import ReconcilePlan
+from pulumi_atlas.drift.reconcile import ReconcilePlan, with_reasons
 from pulumi_atlas.drift.stack_state import parse
+from pulumi_atlas.errors import Conflict
 from pulumi_atlas.ids import Birth, Owner
 from tests.unit.drift.conftest import STACK_ID, export, resource
 
@@ -18,6 +19,7 @@ A, B = Birth("a" * 20), Birth("b" * 20)
 LEAK = DriftItem("leaked", kind="pod", provider="local", id="pod-9", birth=A, name="web")
 CHANGED = DriftItem("changed", "urn::web", "pod", "local", "pod-1", name="web")
 BEGUN = DriftItem("unfinished", "urn::web", "pod", "local", None, name="web")
+BY_HAND = DriftItem("unfinished", "urn::store", name="store", reason="only you can know", by_hand=True)
 DONE = DriftItem("finished", "urn::job", "pod", "local", "pod-2", name="job")
 
 
@@ -44,7 +46,25 @@ def test_accepting_takes_what_differs_and_nothing_else() -> None:
     assert lines(LEAK, CHANGED, DONE, accept=True) == ["take pod web (pod-1) into the state as it is: changed"]
 
 
-@pytest.mark.parametrize(("items", "empty"), [((DONE,), True), ((LEAK,), False), ((BEGUN,), False), ((), True)])
+def test_what_was_begun_asks_for_an_update_and_what_only_a_person_knows_is_left() -> None:
+    assert ReconcilePlan(DriftReport("dev", (BEGUN,))).updates
+    assert not ReconcilePlan(DriftReport("dev", (BY_HAND, LEAK))).updates
+    assert lines(BY_HAND) == ["leave resource store to you: only you can know"]
+
+
+def test_what_the_update_deletes_is_said_before_anybody_agrees() -> None:
+    held = parse(export(resource("old", ident="pod-7"))).things
+    assert lines(CHANGED, deletes=held)[-1] == "by that delete pod old (pod-7), which the program does not declare"
+
+
+def test_why_something_could_not_be_done_stands_with_the_thing() -> None:
+    found = with_reasons(DriftReport("dev", (LEAK, CHANGED)), [(LEAK, Conflict("it has begun to serve"))])
+    assert "it has begun to serve" in found.items[0].reason and found.items[1] == CHANGED
+
+
+@pytest.mark.parametrize(
+    ("items", "empty"), [((DONE,), True), ((LEAK,), False), ((BEGUN,), False), ((), True), ((BY_HAND,), True)]
+)
 def test_a_plan_without_an_act_is_empty(items: tuple[DriftItem, ...], empty: bool) -> None:
     assert ReconcilePlan(DriftReport("dev", items)).is_empty == empty
 

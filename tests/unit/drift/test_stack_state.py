@@ -39,7 +39,7 @@ def test_pending_creations_of_ours_are_told_from_other_operations() -> None:
     pending = (("creating", resource("web", birth=A)), ("deleting", resource("old", birth=B)), ("creating", bucket))
     state = parse(export(pending=pending))
     assert [one.thing.name for one in state.creations] == ["web"]
-    assert (len(state.pending), state.pending_others) == (2, 1)
+    assert (len(state.pending), len(state.pending_others)) == (2, 1)
 
 
 def test_a_replaced_thing_that_waits_for_its_deletion_is_still_held() -> None:
