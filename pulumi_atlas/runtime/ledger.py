@@ -91,7 +91,7 @@ class Live:
         """What a written row says. Activity and wishes in memory are never older than the row's."""
         wished = session.keep_until
         if now is not None and wished is not None and (self.keep_until is None or wished > self.keep_until):
-            self.keep_until, self.keep_mono = session.keep_until, now.mono_of(session.keep_until)
+            self.keep_until, self.keep_mono = wished, now.mono_of(wished)
         self.state: SessionState = session.state
         self.version, self.generation = session.version, session.generation
         self.touch_hash, self.guard_hash = session.touch_hash, session.guard_hash
