@@ -26,7 +26,7 @@ __all__ = ["Logs", "configure", "logger"]
 _FIRST = ("time", "level", "logger", "event")
 _LAST = ("exception",)
 #: Libraries that tell of each request, its whole URL included, or of each statement.
-_CHATTY = ("httpx", "httpcore", "sqlalchemy", "aiosqlite", "alembic", "asyncio.sslproto")
+_CHATTY = ("httpx", "httpcore", "sqlalchemy", "alembic", "asyncio.sslproto")
 _UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 _SECRET_NAME = re.compile(
     r"(?:^|[_-])(?:token|secrets?|password|passwd|authorization|cookie|env|api[_-]?key|guard[_-]?key)$", re.I
