@@ -59,6 +59,13 @@ FAULTS = [
     ("list_compute", "transport"),
     ("list_compute", "rate_limited"),
 ]
+TROUBLES: list[tuple[Any, ...]] = [
+    *(("fault", fault, times, after) for fault in FAULTS for times in (1, 4) for after in (False, True)),
+    *(("outage", seconds) for seconds in (5.0, 100.0, 400.0) for _ in range(3)),
+    *(("truncated_listings", seconds) for seconds in (5.0, 60.0) for _ in range(3)),
+    *(("store_fails", seconds) for seconds in (2.0, 60.0) for _ in range(3)),
+    *(("clock_jumps", seconds) for seconds in (-3600.0, -10.0, 10.0, 3600.0)),
+]
 
 
 @dataclass
@@ -118,18 +125,22 @@ class SessionLife(RuleBasedStateMachine):
     @precondition(lambda self: len(self.model) < 12)
     @rule(
         idle=st.sampled_from([80.0, 150.0, 400.0]),
-        life=st.sampled_from([None, 300.0, 1500.0]),
+        life=st.sampled_from([None, None, 300.0, 3000.0]),
         on_idle=st.sampled_from(["terminate", "stop"]),
         warn=st.sampled_from([0.0, 20.0, 60.0]),
+        count=st.integers(1, 3),
+        calm_s=st.sampled_from([0.0, 50.0, 50.0]),
     )
-    def open(self, idle: float, life: float | None, on_idle: str, warn: float) -> None:
+    def open(self, idle: float, life: float | None, on_idle: str, warn: float, count: int, calm_s: float) -> None:
         fields = {"idle_ttl_s": idle, "max_lifetime_s": life, "on_idle": on_idle, "warn_before_s": warn}
         fields |= {"paused_ttl_s": 500.0, "spec": {"ready": {"timeout_s": 200}}}
-        opened = self._try(self.stage.open(**fields))
-        if opened is not None:
-            known = self.model.setdefault(opened.session.id, Believed(idle))
-            known.idle_ttl_s = idle
-            known.tokens.append(opened.touch_token)
+        for _ in range(count):
+            opened = self._try(self.stage.open(**fields))
+            if opened is not None:
+                known = self.model.setdefault(opened.session.id, Believed(idle))
+                known.idle_ttl_s = idle
+                known.tokens.append(opened.touch_token)
+        self.wait(calm_s)
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), idle_s=st.sampled_from([0.0, 0.0, 3.0, 30.0]))
@@ -161,26 +172,44 @@ class SessionLife(RuleBasedStateMachine):
         if handed.touch_token not in self.model[ident].tokens:
             self.model[ident].tokens.append(handed.touch_token)
 
-    @rule(seconds=st.sampled_from([0.5, 3.0, 10.0, 45.0, 90.0, 200.0]))
+    @rule(seconds=st.sampled_from([0.5, 3.0, 10.0, 45.0, 90.0]))
     def wait(self, seconds: float) -> None:
         self.run(self.stage.clock.advance(seconds))
         self._after()
 
+    @rule(seconds=st.sampled_from([90.0, 200.0, 500.0]))
+    def wait_long(self, seconds: float) -> None:
+        self.wait(seconds)
+
+    @precondition(lambda self: any(known.state == "ready" for known in self.model.values()))
+    @rule(data=st.data(), seconds=st.floats(1, 200))
+    def wait_until_it_is_nearly_due(self, data: st.DataObject, seconds: float) -> None:
+        known = self.model[self._draw(data, "ready")]
+        due = max(known.high + known.idle_ttl_s, known.keep)
+        if math.isfinite(due) and due > self.now:
+            self.wait(max(0.0, due - self.now - min(seconds, 5.0) / 5.0))
+
     # ---- what goes wrong
 
-    @rule(fault=st.sampled_from(FAULTS), times=st.integers(1, 4), after_effect=st.booleans())
+    @rule(what=st.sampled_from(TROUBLES))
+    def trouble(self, what: tuple[Any, ...]) -> None:
+        """One rule for all of it, or there would be nothing else."""
+        getattr(self, what[0])(*what[1:])
+
+    @rule(what=st.sampled_from([("crash", 0.0), ("crash", 30.0), ("crash", 2000.0), ("orderly_restart",)]))
+    def restart(self, what: tuple[Any, ...]) -> None:
+        getattr(self, what[0])(*what[1:])
+
     def fault(self, fault: tuple[str, Any], times: int, after_effect: bool) -> None:
         self.stage.world.fail_next(fault[0], fault[1], times=times, after_effect=after_effect and fault[1] is None)
         self.disturbed = self.now
 
-    @rule(seconds=st.sampled_from([5.0, 100.0, 400.0]))
     def outage(self, seconds: float) -> None:
         with self.stage.world.outage():
             self.run(self.stage.clock.advance(seconds))
             self._after()
         self.disturbed = self.now
 
-    @rule(seconds=st.sampled_from([5.0, 60.0]))
     def truncated_listings(self, seconds: float) -> None:
         self.stage.world.configure(listing_complete=False)
         self.run(self.stage.clock.advance(seconds))
@@ -188,7 +217,6 @@ class SessionLife(RuleBasedStateMachine):
         self.disturbed = self.now
         self._after()
 
-    @rule(seconds=st.sampled_from([2.0, 60.0]))
     def store_fails(self, seconds: float) -> None:
         self.stage.store.fail()
         self.run(self.stage.clock.advance(seconds))
@@ -197,22 +225,18 @@ class SessionLife(RuleBasedStateMachine):
         self.disturbed = self.now
         self._after()
 
-    @rule(seconds=st.sampled_from([-3600.0, -10.0, 10.0, 3600.0]))
     def clock_jumps(self, seconds: float) -> None:
         self.stage.clock.jump(seconds)
         self.disturbed = self.now
         for known in self.model.values():
             known.high = math.inf if known.state != "ready" else known.high
 
-    @rule(down_s=st.sampled_from([0.0, 30.0, 5000.0]))
     def crash(self, down_s: float) -> None:
         self._die(self.stage.store.after_crash(), down_s)
 
-    @rule(step=st.sampled_from(STEPS))
     def crash_soon(self, step: str) -> None:
         self.crash_at = step
 
-    @rule()
     def orderly_restart(self) -> None:
         try:
             self.run(self.stage.stop())
