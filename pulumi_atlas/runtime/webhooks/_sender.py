@@ -125,8 +125,9 @@ class Sender:
         if not self._wants(delivery.event):
             self._results[delivery.event.number] = _Result(delivery, Judgement("delivered"), 0.0)
             return
+        throttled = self._throttled  # before any of those that are sent together
         answer = await self.attempt(delivery.event)
-        judged = judge_answer(answer, attempt=delivery.attempt + 1, chance=self._chance(), throttled=self._throttled)
+        judged = judge_answer(answer, attempt=delivery.attempt + 1, chance=self._chance(), throttled=throttled)
         due_at = self._clock.now() + judged.wait_s
         self._results[delivery.event.number] = _Result(delivery, judged, due_at)
         self._count(answer, judged)

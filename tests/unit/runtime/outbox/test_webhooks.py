@@ -282,6 +282,8 @@ def test_what_waits_for_a_disabled_webhook_is_dropped_when_it_would_have_been_gi
         world.clock.turn(20)
         await world.outbox.step()
         assert [number for number, _ in world.store.outbox] == [3]
+        (sender,) = world.outbox._senders.values()
+        assert await sender.step() == 300
         await world.outbox.aclose()
 
     run(story())
@@ -318,6 +320,35 @@ def test_a_throttled_webhook_is_left_alone_longer_each_time_when_it_does_not_say
             if waits[-1] == 0:
                 world.happen()
         assert waits == [5, 10, 20, 0, 5]
+        await world.outbox.aclose()
+
+    run(story())
+
+
+def test_those_sent_together_throttle_once(receiver: Receiver) -> None:
+    async def story() -> None:
+        receiver.answers = [(429, {})]
+        world = World(receiver)
+        await world.ready(*[event() for _ in range(8)])
+        for wait in (5, 10):
+            await world.outbox.step()
+            assert world.outbox.status()[0]["throttled_s"] == wait
+            world.clock.turn(wait)
+        assert len(receiver.got) == 8
+        await world.outbox.aclose()
+
+    run(story())
+
+
+def test_an_address_that_is_not_allowed_is_a_failure_of_its_own_kind(receiver: Receiver) -> None:
+    async def story() -> None:
+        world = World(receiver, allow=())
+        await world.ready(event())
+        await world.outbox.step()
+        assert world.counted == [("hook0", "refused")] and receiver.got == []
+        assert world.store.outbox[1, "hook0"].last_error == "refused: 127.0.0.1 is loopback"
+        assert world.store.outbox[1, "hook0"].attempt == 1
+        assert (await world.outbox.replay(1, "hook0"))["error"] == "refused: 127.0.0.1 is loopback"
         await world.outbox.aclose()
 
     run(story())
