@@ -191,15 +191,16 @@ class Renting:
         return verdict, found, "the provider's answer was lost, and nothing is listed yet"
 
     async def _again(self, job: Job, session: Session) -> None:
-        """The birth is proven absent: rent anew while there is time."""
+        """The birth is absent: rent anew while there is time. A request that was under way all the while may still be done:
+        the sweep looks for it."""
         assert session.birth is not None
-        gone = self._note(session, session.birth, "gone")
+        dead = self._note(session, session.birth, "dead")
         if self._left_s(job, session) <= 0:
-            await self._fail(session, "the provider's answer was lost, and nothing was rented", births=(gone,),
+            await self._fail(session, "the provider's answer was lost, and nothing was rented", births=(dead,),
                              cause="provision_timeout")  # fmt: skip
             return
         job.sent_at = None
-        await self._rent(job, session, before=gone)
+        await self._rent(job, session, before=dead)
 
     # -- until it is usable
 

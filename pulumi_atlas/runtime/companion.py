@@ -82,7 +82,10 @@ class Companion:
         self.custody = await self.store.open(name=self.name, now=self.clock.now())
         self.desk.deployment_id = self.custody.deployment_id
         await self.ledger.load(
-            alive_at=self.custody.alive_at, grace_s=self.settings.grace_s, each=lambda one: self._changed(one, ())
+            alive_at=self.custody.alive_at,
+            grace_s=self.settings.grace_s,
+            gaps=self.custody.gaps,
+            each=lambda one: self._changed(one, ()),
         )
         working = [one.id for one in self.ledger.live.values() if act_for(one.state) != "none"]
         if self.custody.frozen:

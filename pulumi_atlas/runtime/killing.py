@@ -47,6 +47,8 @@ class ClockGuard:
         self._watch = after
         if after.jumped:
             self._freeze.hold(CLOCK_JUMPED)
+            if after.offset != before.offset:
+                self._ledger.clock_turned(after.offset - before.offset)
             if after.thaw_at != before.thaw_at:
                 by = after.offset - before.seen
                 _log.warning(

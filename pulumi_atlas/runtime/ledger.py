@@ -18,12 +18,18 @@ from typing import Any
 from pulumi_atlas.errors import Conflict, NotFound
 from pulumi_atlas.models.session import GONE_STATES, Cause, Session, SessionEvent, SessionState
 from pulumi_atlas.rules.clock import Clock
+from pulumi_atlas.rules.sessions.gaps import Gap, lost_s, with_gap, without_future
 from pulumi_atlas.rules.sessions.lease import Moment, Verdict, judge
 from pulumi_atlas.rules.sessions.states import may_follow
-from pulumi_atlas.runtime.store.contract import Answered, BirthNote, Stale, Store, TouchRow
+from pulumi_atlas.runtime._live import Live
+from pulumi_atlas.runtime.store.contract import Answered, BirthNote, Stale, Store
 from pulumi_atlas.runtime.view import shown
 
 __all__ = ["Change", "Happened", "Ledger", "Live", "SessionGone"]
+
+
+#: A wish to keep a session moves by the time in which no companion lived, when that was this long, seconds.
+_LONG_S = 30.0
 
 
 class SessionGone(Conflict):
@@ -57,71 +63,6 @@ Decide = Callable[[Session], Change | None]
 Listener = Callable[[Session, Sequence[SessionEvent]], None]
 
 
-class Live:
-    """The entry in memory: what touches, deadlines and doors need. A `Tenure`; see there for the clocks."""
-
-    __slots__ = (
-        *("id", "owner", "state", "version", "generation", "provider", "account"),
-        *("active_mono", "active_at", "keep_mono", "keep_until", "grace_mono", "source", "touches", "dirty"),
-        *("idle_ttl_s", "warn_before_s", "max_lifetime_s", "expires_at", "paused_at", "paused_ttl_s", "on_idle"),
-        *("budget", "cost_settled", "cost_per_hour", "cost_since", "warned", "touch_hash", "guard_hash"),
-        *("settling", "looked_at"),
-    )
-
-    def __init__(self, session: Session, now: Moment) -> None:
-        self.id, self.owner, self.provider, self.account = session.id, session.owner, session.provider, session.account
-        self.touch_hash, self.guard_hash = session.touch_hash, session.guard_hash
-        self.active_at = session.active_at or session.created_at
-        self.active_mono = min(now.mono, now.mono_of(self.active_at))
-        self.keep_until: float | None = session.keep_until
-        self.keep_mono = None if session.keep_until is None else now.mono_of(session.keep_until)
-        self.grace_mono: float | None = None
-        self.source, self.touches = session.active_source, 0
-        self.dirty = False
-        self.settling: asyncio.Event | None = None  # set while a write decides whether it is gone
-        self.looked_at: float | None = None  # the entry of the deadline index that counts
-        self.take(session, now)
-
-    @property
-    def is_gone(self) -> bool:
-        """Over for who uses it."""
-        return self.state in GONE_STATES
-
-    def take(self, session: Session, now: Moment | None = None) -> None:
-        """What a written row says. Activity and wishes in memory are never older than the row's."""
-        wished = session.keep_until
-        if now is not None and wished is not None and (self.keep_until is None or wished > self.keep_until):
-            self.keep_until, self.keep_mono = wished, now.mono_of(wished)
-        self.state: SessionState = session.state
-        self.version, self.generation = session.version, session.generation
-        self.touch_hash, self.guard_hash = session.touch_hash, session.guard_hash
-        self.idle_ttl_s, self.warn_before_s = session.idle_ttl_s, session.warn_before_s
-        self.max_lifetime_s, self.expires_at = session.max_lifetime_s, session.expires_at
-        self.paused_at, self.paused_ttl_s, self.on_idle = session.paused_at, session.paused_ttl_s, session.on_idle
-        self.budget, self.cost_settled = session.budget, session.cost_settled
-        self.cost_per_hour, self.cost_since = session.cost_per_hour, session.cost_since
-        self.warned = session.warned
-
-    def touch(self, source: str, now: Moment, *, idle_s: float = 0.0, count: int = 1) -> None:
-        """Activity, `idle_s` seconds ago. Older activity than what is known changes nothing but the count."""
-        mono = now.mono - idle_s
-        if mono >= self.active_mono:
-            self.active_mono, self.active_at, self.source = mono, now.wall - idle_s, source
-        self.grace_mono = None
-        self.touches += count
-        self.dirty = True
-
-    def keep(self, until_mono: float, now: Moment) -> None:
-        """Keep it until then at least, by somebody's wish."""
-        if self.keep_mono is None or until_mono > self.keep_mono:
-            self.keep_mono, self.keep_until = until_mono, now.wall + (until_mono - now.mono)
-            self.dirty = True
-
-    def row(self) -> TouchRow:
-        """What is to be flushed."""
-        return TouchRow(self.id, self.active_at, self.source or "open", self.touches, self.keep_until)
-
-
 class Ledger:
     """All sessions of one companion. Belongs to one event loop.
 
@@ -139,27 +80,53 @@ class Ledger:
         self._order = itertools.count()
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._dirty: set[str] = set()
+        self._gaps: tuple[Gap, ...] = ()
+        self._gaps_noted = True
 
     def moment(self) -> Moment:
         """Now, by both clocks."""
         return Moment(self.clock.now(), self.clock.monotonic())
 
     async def load(
-        self, *, alive_at: float | None, grace_s: float, each: Callable[[Session], None] = lambda session: None
+        self,
+        *,
+        alive_at: float | None,
+        grace_s: float,
+        gaps: Sequence[Gap] = (),
+        each: Callable[[Session], None] = lambda session: None,
     ) -> int:
-        """Take in what the store has, telling `each`. Time in which no companion lived counts as no idleness, and each
-        session has `grace_s` seconds until its first touch. Returns how many there are."""
+        """Take in what the store has, telling `each`. Time in which no companion lived, now and in the `gaps` before, counts
+        as no idleness, and each session has `grace_s` seconds until its first touch. Returns how many there are."""
         now = self.moment()
         down_s = max(0.0, now.wall - alive_at) if alive_at is not None else 0.0
+        self._gaps = gaps = with_gap(without_future(gaps, now.wall), now.wall - down_s, now.wall)
+        self._gaps_noted = False
         async for session in self.store.live():
             live = Live(session, now)
-            live.active_mono = min(now.mono, live.active_mono + down_s)
-            live.keep_mono = None if live.keep_mono is None else live.keep_mono + down_s
+            live.active_mono = min(now.mono, live.active_mono + lost_s(gaps, live.active_at))
+            if live.keep_mono is not None and down_s >= _LONG_S:
+                live.keep_mono += down_s
+                self._keep_at(live, now)
             live.grace_mono = now.mono + grace_s
             self._enter(live)
             self.reindex(live, now)
             each(session)
         return len(self.live)
+
+    def clock_turned(self, by_s: float) -> None:
+        """The wall clock leapt by so many seconds just now. What it leapt over is nobody's idleness, after a restart too."""
+        now = self.moment()
+        self._gaps = with_gap(without_future(self._gaps, now.wall), now.wall - by_s, now.wall)
+        self._gaps_noted = False
+        for live in self.live.values():
+            self._keep_at(live, now)
+
+    def _keep_at(self, live: Live, now: Moment) -> None:
+        """A wish that still counts is a time on the wall clock: that as it is now."""
+        if live.keep_mono is not None and live.keep_mono > now.mono:
+            live.keep_until = now.wall + (live.keep_mono - now.mono)
+            live.dirty = True
+            self._dirty.add(live.id)
 
     @property
     def not_gone(self) -> int:
@@ -221,14 +188,16 @@ class Ledger:
         counts = {row.session_id: row.touches for row in rows}
         for row in rows:
             self.live[row.session_id].dirty = False
+        gaps = self._gaps
         try:
-            await self.store.flush(rows, now=self.clock.now())
+            await self.store.flush(rows, now=self.clock.now(), gaps=None if self._gaps_noted else gaps)
         except BaseException:  # also when we are stopped in the middle: rather counted twice than lost
             for row in rows:
                 if row.session_id in self.live:
                     self.live[row.session_id].dirty = True
             self._dirty |= ids
             raise
+        self._gaps_noted = self._gaps_noted or gaps is self._gaps
         for one, count in counts.items():
             if one in self.live:
                 self.live[one].touches -= count

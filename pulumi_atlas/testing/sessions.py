@@ -13,6 +13,7 @@ from typing import Any
 
 from pulumi_atlas.errors import Conflict, Failure, InvalidSpec
 from pulumi_atlas.models.session import Session, SessionEvent, SessionState
+from pulumi_atlas.rules.sessions.gaps import Gap
 from pulumi_atlas.runtime.store.contract import (
     AccessKey,
     Answered,
@@ -161,14 +162,16 @@ class MemoryStore:
         mine = (one for one in self._tables.sessions.values() if one.owner == owner and one.is_final)
         return sum(one.cost_settled for one in mine if (one.ended_at or 0.0) > since)
 
-    async def flush(self, touches: Sequence[TouchRow], *, now: float) -> None:
+    async def flush(self, touches: Sequence[TouchRow], *, now: float, gaps: Sequence[Gap] | None = None) -> None:
         self._check(write=True)
         assert self._tables.custody is not None
         for row in touches:
             current = self._tables.sessions.get(row.session_id)
             if current is not None:
                 self._tables.sessions[row.session_id] = _touched(current, row)
-        self._tables.custody = replace(self._tables.custody, alive_at=now)
+        self._tables.custody = replace(
+            self._tables.custody, alive_at=now, gaps=self._tables.custody.gaps if gaps is None else tuple(gaps)
+        )
 
     # -- the journal
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Mapping
@@ -58,6 +59,7 @@ def custody_of(row: Mapping[Any, Any], place: Place) -> Custody:
         alive_at=row["alive_at"],
         frozen="; ".join(reasons),
         details=details,
+        gaps=tuple((begin, end) for begin, end in json.loads(row["gaps"] or "[]")),
     )
 
 

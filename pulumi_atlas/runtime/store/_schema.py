@@ -62,6 +62,7 @@ meta = Table(
     _text("inode"),
     _text("restored"),  # why its origin is to be confirmed; empty when nothing says so
     Column("last_event", BigInteger, nullable=False),
+    _maybe("gaps"),  # JSON: pairs of unix seconds
 )
 
 sessions = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pulumi_atlas.errors import Conflict, Failure, InvalidSpec
 from pulumi_atlas.models.session import FINAL_STATES, Session
+from pulumi_atlas.rules.sessions.gaps import Gap
 from pulumi_atlas.runtime.store import _rows as rows
 from pulumi_atlas.runtime.store._schema import LIVE, answers, births, meta, sessions
 from pulumi_atlas.runtime.store.contract import Answered, BirthNote, BirthState, SessionPage, Stale, TouchRow
@@ -138,8 +140,8 @@ _TOUCH = (
 )
 
 
-def flush(connection: Connection, touches: Sequence[TouchRow], now: float) -> None:
-    """Activity by maximum, counts added; `alive_at` noted."""
+def flush(connection: Connection, touches: Sequence[TouchRow], now: float, gaps: Sequence[Gap] | None) -> None:
+    """Activity by maximum, counts added; `alive_at` noted, and `gaps` unless None."""
     if touches:
         connection.execute(
             _TOUCH,
@@ -154,7 +156,8 @@ def flush(connection: Connection, touches: Sequence[TouchRow], now: float) -> No
                 for one in touches
             ],
         )
-    connection.execute(update(meta).values(alive_at=now))
+    noted: dict[str, Any] = {"alive_at": now} if gaps is None else {"alive_at": now, "gaps": json.dumps(list(gaps))}
+    connection.execute(update(meta).values(noted))
 
 
 def births_in(connection: Connection, states: Collection[BirthState] | None) -> list[BirthNote]:

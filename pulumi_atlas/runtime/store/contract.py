@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 from pulumi_atlas.errors import AtlasError, Conflict
 from pulumi_atlas.models.session import Session, SessionEvent, SessionState
+from pulumi_atlas.rules.sessions.gaps import Gap
 
 __all__ = [
     "AccessKey",
@@ -126,7 +127,8 @@ class Custody:
     """Whose store this is. `deployment_id` is made once and random; pods carry it, names do not matter.
 
     `frozen`: why every kill is frozen ("" when none is): it was restored from a backup, or machine, path or inode are others
-    than those recorded, until an operator confirms it. `alive_at`: when a companion last wrote into it, unix seconds.
+    than those recorded, until an operator confirms it. `alive_at`: when a companion last wrote into it, unix seconds. `gaps`:
+    time before that which counts as nobody's idleness.
     """
 
     deployment_id: str
@@ -135,6 +137,7 @@ class Custody:
     alive_at: float | None
     frozen: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
+    gaps: tuple[Gap, ...] = ()
 
 
 class Store(Protocol):
@@ -207,8 +210,9 @@ class Store(Protocol):
         """Settled money of the owner's *final* sessions that ended after `since`."""
         ...
 
-    async def flush(self, touches: Sequence[TouchRow], *, now: float) -> None:
-        """Make activity durable: `active_at` and `keep_until` by maximum, counts added; versions stay. Notes `alive_at`."""
+    async def flush(self, touches: Sequence[TouchRow], *, now: float, gaps: Sequence[Gap] | None = None) -> None:
+        """Make activity durable: `active_at` and `keep_until` by maximum, counts added; versions stay. Notes `alive_at`, and
+        in the same transaction the gaps in place of those before; None: they stay."""
         ...
 
     # -- the journal

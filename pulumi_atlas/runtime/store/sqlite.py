@@ -16,6 +16,7 @@ from sqlalchemy import Connection, inspect
 from pulumi_atlas.errors import AtlasError, ConfigError
 from pulumi_atlas.files import make_private_folder
 from pulumi_atlas.models.session import Session, SessionEvent, SessionState
+from pulumi_atlas.rules.sessions.gaps import Gap
 from pulumi_atlas.runtime.store import _events, _meta, _migrate, _sessions
 from pulumi_atlas.runtime.store._database import Database, Work
 from pulumi_atlas.runtime.store._lock import StoreLock
@@ -142,8 +143,8 @@ class SqliteStore:
     async def spent(self, owner: str, *, since: float) -> float:
         return await self._read(lambda connection: _sessions.spent(connection, owner, since))
 
-    async def flush(self, touches: Sequence[TouchRow], *, now: float) -> None:
-        await self._write(lambda connection: _sessions.flush(connection, touches, now))
+    async def flush(self, touches: Sequence[TouchRow], *, now: float, gaps: Sequence[Gap] | None = None) -> None:
+        await self._write(lambda connection: _sessions.flush(connection, touches, now, gaps))
 
     # -- the journal
 

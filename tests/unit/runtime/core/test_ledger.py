@@ -44,7 +44,7 @@ class Scene:
         later.store = self.store.after_crash()
         later.ledger = Ledger(later.store, later.clock)
         custody = await later.store.open(name="t", now=later.clock.now())
-        await later.ledger.load(alive_at=alive_at or custody.alive_at, grace_s=120)
+        await later.ledger.load(alive_at=alive_at or custody.alive_at, grace_s=120, gaps=custody.gaps)
         return later
 
 
@@ -416,3 +416,72 @@ def test_a_stale_write_with_no_row_is_not_found() -> None:
 def test_a_moment_counts_by_both_clocks() -> None:
     now = Moment(1000.0, 5.0)
     assert now.mono_of(1060.0) == 65.0
+
+
+def test_what_one_restart_forgave_the_next_one_does_not_hold_against_it() -> None:
+    """After a long time without a companion: a start, one flush, and a crash."""
+
+    async def act() -> None:
+        s = await Scene().begin(row(idle_ttl_s=900))
+        await s.clock.advance(300)
+        await s.ledger.flush()
+        second = await s.reopened(down_s=100_000)
+        await second.clock.advance(5)
+        await second.ledger.flush()
+        third = await second.reopened(down_s=10)
+        assert third.ledger["s1"].active_mono == pytest.approx(-305)
+        assert third.ledger.next_due() == pytest.approx(900 - 305 - 60)
+        await third.clock.advance(2)  # it dies before its first flush: what it forgave is known all the same
+        fourth = await third.reopened(down_s=10)
+        assert fourth.ledger["s1"].active_mono == pytest.approx(-305)
+
+    scene(act)
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+def test_what_the_wall_clock_leapt_over_is_no_idleness_after_a_restart_either(flushed: bool) -> None:
+    async def act() -> None:
+        s = await Scene().begin(row(idle_ttl_s=900))
+        await s.ledger.change("s1", lambda now: Change("a", "opened", fields={"keep_until": s.clock.now() + 2000}))
+        await s.clock.advance(300)
+        await s.ledger.flush()
+        s.clock.jump(3600)
+        s.ledger.clock_turned(3600)
+        if flushed:
+            await s.ledger.flush()
+        later = await s.reopened(down_s=0)
+        live = later.ledger["s1"]
+        assert live.active_mono == pytest.approx(-300)
+        assert live.keep_mono == pytest.approx(1700)
+        assert live.keep_until == pytest.approx(later.clock.now() + 1700)
+
+    scene(act)
+
+
+def test_a_clock_that_was_turned_back_leaves_no_gap_ahead() -> None:
+    async def act() -> None:
+        s = await Scene().begin(row(idle_ttl_s=900))
+        s.clock.jump(3600)
+        s.ledger.clock_turned(3600)
+        s.clock.jump(-3600)
+        s.ledger.clock_turned(-3600)
+        await s.clock.advance(300)
+        await s.ledger.flush()
+        later = await s.reopened()
+        assert later.ledger["s1"].active_mono == pytest.approx(-300)
+
+    scene(act)
+
+
+def test_a_long_wish_to_keep_it_outlives_two_restarts() -> None:
+    async def act() -> None:
+        s = await Scene().begin(row(idle_ttl_s=60))
+        await s.ledger.change("s1", lambda now: Change("a", "opened", fields={"keep_until": s.clock.now() + 1000}))
+        await s.ledger.flush()
+        second = await s.reopened(down_s=5000)
+        assert second.ledger["s1"].keep_mono == pytest.approx(1000)
+        await second.ledger.flush()
+        third = await second.reopened()
+        assert third.ledger["s1"].keep_mono == pytest.approx(1000)
+
+    scene(act)

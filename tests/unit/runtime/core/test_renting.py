@@ -132,7 +132,32 @@ def test_a_request_that_never_arrived_is_made_again_once_that_is_proven(
         assert stage.clock.monotonic() >= 30
         assert list(stage.pods()) == [session.pod_id]
         states = [note.state for note in await stage.companion.store.births()]
-        assert sorted(states) == ["gone", "held"]
+        assert sorted(states) == ["dead", "held"]
+
+    play(stage, act)
+
+
+@pytest.mark.parametrize("sweep", ["on", "dry_run"])
+def test_a_request_that_is_carried_out_late_is_swept_or_told_of(stage: Stage, sweep: str) -> None:
+    """Long after it was proven that nothing was there, and its session, the only one of the provider, is no more."""
+    stage.options["orphan_sweep"] = sweep
+
+    async def act() -> None:
+        stage.world.fail_next("create_compute", times=3)
+        opened = await stage.open(spec={"ready": {"timeout_s": 3}})
+        session = await stage.advance_until(opened.session.id, "failed", "ready")
+        await stage.companion.close(session.id, actor="key:k1")
+        await stage.clock.advance(60)
+        births = await stage.companion.store.births()
+        custody = stage.companion.custody
+        assert custody is not None and stage.pods() == {} and len(births) > 1
+        late = next(note for note in births if note.state == "dead")
+        owner = Owner("deployment", custody.deployment_id, f"session/{session.id}")
+        pod = stage.world.plant(ComputeSpec(), tag=Tag(Birth(late.birth), owner))
+        await stage.clock.advance(60)
+        assert [row["id"] for row in await stage.companion.orphans()] == [pod.id]
+        await stage.clock.advance(900)
+        assert (stage.pods() == {}) == (sweep == "on")
 
     play(stage, act)
 

@@ -96,7 +96,7 @@ async def test_a_newer_schema_is_refused_with_a_sentence_and_left_as_it_is(path:
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE alembic_version SET version_num = '99'")
     for opened in (open_store(f"sqlite:///{path}"), open_for_tools(f"sqlite:///{path}")):
-        with pytest.raises(ConfigError, match="newer version \\(schema 99, this version knows up to 2\\)"):
+        with pytest.raises(ConfigError, match="newer version \\(schema 99, this version knows up to 3\\)"):
             await opened.open(name="tests", now=NOW)
     with contextlib.closing(sqlite3.connect(path)) as database:
         assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("99",)]
