@@ -22,6 +22,7 @@ from pulumi_atlas.runtime._opening import Idempotency, Opener, Opening
 from pulumi_atlas.runtime._pausing import pause
 from pulumi_atlas.runtime._verbs import Verbs
 from pulumi_atlas.runtime.access import KeyRingFile, UrlWish, signed, url_keys, ways_again
+from pulumi_atlas.runtime.chronicle import chronicle
 from pulumi_atlas.runtime.feed import Feed
 from pulumi_atlas.runtime.ledger import Ledger, Live
 from pulumi_atlas.runtime.metrics import Metrics
@@ -73,7 +74,7 @@ class Companion:
         self._irrevocable: dict[str, Session] = {}
         self._held: list[str] = []  # work that waits until the store is confirmed
         self._began: float | None = None
-        self.ledger.listeners += [self.worker.notice, self.feed.publish, self._changed, self.metrics.listen]
+        self.ledger.listeners += [self.worker.notice, self.feed.publish, self._changed, self.metrics.listen, chronicle]
 
     # -- life
 

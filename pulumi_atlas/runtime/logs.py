@@ -122,6 +122,7 @@ def _standard_fields(_: Any, __: str, event: EventDict) -> EventDict:
     at = datetime.fromtimestamp(record.created, UTC)
     event["time"] = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     event["level"], event["logger"] = record.levelname.lower(), record.name
+    event.pop("color_message", None)  # uvicorn's, the same once more for a terminal
     return event
 
 
