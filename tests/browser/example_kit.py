@@ -152,7 +152,8 @@ class Example:
         finally:
             self.client.close()
             codes = {name: _ended(one) for name, one in reversed(self._running.items())}
-        assert codes == {"backend": -signal.SIGTERM, "companion": 0}, self.logs()  # uvicorn ends by the signal itself
+        # uvicorn ends by the signal itself
+        assert codes == {"backend": -signal.SIGTERM, "companion": 0}, f"{codes}\n{self.logs()}"
 
 
 def status_of(url: str, **headers: str) -> int | None:

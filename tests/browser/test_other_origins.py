@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from example_kit import Example, running, status_of
+from example_kit import Example, NewContext, running, status_of
 from playwright.sync_api import Page, expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -111,7 +111,9 @@ def routes(example: Example, session: str) -> list[tuple[str, str]]:
     return found
 
 
-def test_a_page_of_another_origin_can_do_nothing(studio: Example, page: Page, elsewhere: str) -> None:
+def test_a_page_of_another_origin_can_do_nothing(
+    studio: Example, page: Page, new_context: NewContext, elsewhere: str
+) -> None:
     """Not even with the tokens; and with the visitor's cookies, since for a browser both pages are the same site."""
     with page.expect_response("**/session") as answer:
         page.goto(studio.url)
@@ -141,5 +143,11 @@ def test_a_page_of_another_origin_can_do_nothing(studio: Example, page: Page, el
     moving = {"now", "remaining_s", "cost"}
     assert {**after, **dict.fromkeys(moving)} == {**before, **dict.fromkeys(moving)}
     assert len(studio.pods()) == 1
+
+    stranger = new_context().new_page()  # who was never at the application: nothing is rented in their name
+    stranger.goto(elsewhere)
+    stranger.evaluate(ATTACK, ["POST", f"{studio.url}/session", []])
+    stranger.evaluate(FORM, f"{studio.url}/session")
+    assert len(studio.sessions()) == 1
     bearer = {"Authorization": f"Bearer {handed['token']}"}
     assert status_of(f"{pod}/say", **bearer) == 405  # the pod is there, and counted no word of theirs
