@@ -82,6 +82,7 @@ class Believed:
     epoch: int = 0
     warned: set[tuple[str, int, float | None]] = field(default_factory=set)
     touched: list[float] = field(default_factory=list)
+    written: float = -math.inf  # when it became ready last: that is durable at once
     tokens: list[str] = field(default_factory=list)
     broken: bool = False  # its pod was tampered with behind our back
 
@@ -104,6 +105,7 @@ class SessionLife(RuleBasedStateMachine):
         self.flushed = 0.0
         self.crash_at = ""
         self.left_behind: Any = None
+        self.wrong: list[AssertionError] = []
         numbers = itertools.count(1)  # the same names each time, or nothing that is found could be found again
         self.patch.setattr(secrets, "token_hex", lambda size=32: f"{next(numbers):0{2 * size}x}")
         self.patch.setattr(secrets, "token_urlsafe", lambda size=32: f"{next(numbers):06d}" + "x" * 2 * size)
@@ -267,6 +269,11 @@ class SessionLife(RuleBasedStateMachine):
     # ---- what must hold
 
     @invariant()
+    def no_change_was_wrong(self) -> None:
+        if self.wrong:
+            raise self.wrong[0]
+
+    @invariant()
     def nothing_is_rented_twice(self) -> None:
         owners = [str(pod.owner) for pod in self._ours().values()]
         assert len(owners) == len(set(owners)), f"two pods of one session: {sorted(owners)}"
@@ -312,6 +319,8 @@ class SessionLife(RuleBasedStateMachine):
 
     async def _end_all(self) -> None:
         stage = self.stage
+        if self.wrong:
+            return
         self.crash_at = ""
         stage.world.clear_faults()
         stage.store.fail("")
@@ -386,12 +395,13 @@ class SessionLife(RuleBasedStateMachine):
             kept = [at for at in known.touched if at <= self.flushed]
             lost = [at for at in known.touched if at > self.flushed]
             if lost:
-                known.low = max(kept, default=-math.inf)
+                known.low = max([*kept, known.written], default=-math.inf)
             known.touched = kept
         self.run(self.stage.clock.advance(down_s))
         for known in self.model.values():
             known.low, known.high = known.low + down_s, known.high + down_s + 65.0
             known.touched = [at + down_s for at in known.touched]
+            known.written += down_s
             known.keep += down_s
         self.disturbed = self.now
         self._start()
@@ -419,7 +429,14 @@ class SessionLife(RuleBasedStateMachine):
         self._after()
 
     def _told(self, session: Session, events: Any) -> None:
-        """A change was written: judge it by what the model knows."""
+        """A change was written. Whoever wrote it would take an error of ours for one of its own, so it is kept."""
+        try:
+            self._judge(session, events)
+        except AssertionError as error:
+            self.wrong.append(error)
+
+    def _judge(self, session: Session, events: Any) -> None:
+        """By what the model knows."""
         known = self.model.setdefault(session.id, Believed(session.idle_ttl_s))
         if session.version:
             assert session.version > known.version, "the version did not grow"
@@ -431,6 +448,7 @@ class SessionLife(RuleBasedStateMachine):
         known.generation = session.generation
         if session.state == "ready" and before != "ready":
             known.touch(self.now)
+            known.written = self.now
         for event in events:
             if event.kind == "warning":
                 kind = event.data["warned_of"]
