@@ -37,7 +37,6 @@ from pulumi_atlas.runtime.http.app import make_app
 from pulumi_atlas.runtime.http.bounds import Bounds
 from pulumi_atlas.runtime.http.first_key import admin_key_file, ensure_admin_key
 from pulumi_atlas.runtime.http.wire import connection_class
-from pulumi_atlas.runtime.metrics import Metrics
 from pulumi_atlas.runtime.settings import RuntimeSettings
 from pulumi_atlas.runtime.store import open_store, store_path
 
@@ -187,7 +186,7 @@ class _Service:
             companion,
             listen=self._host,
             bounds=self._bounds,
-            metrics=_figures(companion),
+            metrics=companion.metrics,
             crowded=lambda: len(connections) > most,
         )
         return server
@@ -226,18 +225,6 @@ class _Service:
             forced.cancel()
         if working.done() and not working.cancelled():
             working.result()
-
-
-def _figures(companion: Companion) -> Metrics:
-    """What is counted of it from now on."""
-    settings, crew = companion.settings, companion.crew
-    metrics = Metrics(
-        companion.ledger, sources=settings.touch_sources, templates=settings.templates, webhooks=settings.webhooks
-    )
-    metrics.frozen = lambda: crew.freeze.why(companion.clock.monotonic())
-    metrics.loaded()
-    companion.ledger.listeners.append(metrics.listen)
-    return metrics
 
 
 class _Server(uvicorn.Server):
