@@ -65,6 +65,7 @@ class Crew:
         self.metrics.held = lambda: {"waiting": self.reaper.status()["waiting"]}
         self.metrics.outages = lambda: [(one["provider"], one["account"]) for one in self.outage.status()]
         self.metrics.orphans = self._orphans
+        self.reaper.killed = self.metrics.kill
         self.metrics.loaded()
         self.sweeper = Sweeper(
             self.ledger, self.settings, self.gate, self.lister, deployment_id=custody.deployment_id,

@@ -78,6 +78,8 @@ class Reaper:
         self._held: set[str] = set()  # everything in those two
         self._frozen: set[str] = set()  # what was due while everything was frozen
         self._refused: Refusal | None = None
+        #: Told of each end: its cause, and seconds since its deadline. Must not block.
+        self.killed: Callable[[str, float], None] = lambda cause, delay_s: None
         gate.outage.ended.append(self._outage_ended)
 
     # -- the task
@@ -202,7 +204,11 @@ class Reaper:
             yield session_id
 
     async def _end(self, session_id: str) -> None:
+        live = self._ledger.live.get(session_id)
+        due = None if live is None else judge(live, self._ledger.moment()).deadline
         outcome = await self._gate.end(session_id, self._ending)
+        if outcome is True and due is not None:
+            self.killed(due.cause, self._ledger.clock.monotonic() - due.at)
         live = self._ledger.live.get(session_id)
         if live is None:
             self._held.discard(session_id)

@@ -267,3 +267,25 @@ def test_a_pause_that_just_ended_swallows_no_cancellation() -> None:
             went_on.clear()
 
     asyncio.run(act())
+
+
+def test_what_happens_is_counted(stage: Stage) -> None:
+    async def act() -> None:
+        opened = await stage.ready(idle_ttl_s=100)
+        await stage.clock.advance(50)
+        stage.world.fail_next("terminate", "transport")
+        await stage.advance_until(opened.session.id, "terminated")
+        await stage.clock.advance(5)
+        figures = stage.companion.metrics.text().decode()
+        for line in (
+            'atlas_provider_calls_total{operation="create_compute",outcome="ok",provider="mock"} 1.0',
+            'atlas_provider_calls_total{operation="terminate",outcome="transport",provider="mock"} 1.0',
+            'atlas_kills_total{cause="idle"} 1.0',
+            "atlas_cull_delay_seconds_count 1.0",
+            "atlas_warnings_total 1.0",
+            'atlas_sessions_opened_total{outcome="ready",template="inline"} 1.0',
+        ):
+            assert line in figures
+        assert "atlas_flush_seconds_count 0.0" not in figures
+
+    play(stage, act)
