@@ -59,6 +59,10 @@ class Owner:
     id: str
     path: str = ""
 
+    def __post_init__(self) -> None:
+        if not self.id:
+            raise ValueError(f"an owner of kind {self.kind} needs an id: without one it could not be read back")
+
     def __str__(self) -> str:
         return f"{self.kind}:{self.id}" + (f":{self.path}" if self.path else "")
 

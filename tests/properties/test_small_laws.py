@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +39,11 @@ def test_births_never_meet() -> None:
     births = {new_birth() for _ in range(2000)}
     assert len(births) == 2000
     assert all(Tag(birth, Owner("manual", "me")) for birth in births)
+
+
+def test_an_owner_that_could_not_be_read_back_is_none() -> None:
+    with pytest.raises(ValueError, match="needs an id"):
+        Owner("deployment", "", "session/s1")
 
 
 @given(left=LEFTOVERS)
