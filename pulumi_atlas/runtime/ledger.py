@@ -11,9 +11,9 @@ import heapq
 import itertools
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from pulumi_atlas.errors import Conflict, NotFound
 from pulumi_atlas.models.session import GONE_STATES, Cause, Session, SessionEvent, SessionState
@@ -27,6 +27,8 @@ from pulumi_atlas.runtime.view import shown
 
 __all__ = ["Change", "Happened", "Ledger", "Live", "SessionGone"]
 
+
+T = TypeVar("T")
 
 #: A wish to keep a session moves by the time in which no companion lived, when that was this long, seconds.
 _LONG_S = 30.0
@@ -80,6 +82,7 @@ class Ledger:
         self._order = itertools.count()
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._dirty: set[str] = set()
+        self._writes: set[asyncio.Task[Any]] = set()
         self._gaps: tuple[Gap, ...] = ()
         self._gaps_noted = True
 
@@ -153,6 +156,22 @@ class Ledger:
 
     async def add(self, session: Session, actor: str, answered: Answered | None = None) -> Session:
         """A new session, with its first event. Raises Conflict as `Store.add`."""
+        return await self._whole(self._add(session, actor, answered))
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """The work to its end, even when whoever asked for it is cancelled in the middle: the store goes on with what was
+        begun, and what was written and not taken in here would have no worker."""
+        task = asyncio.ensure_future(work)
+        self._writes.add(task)
+        task.add_done_callback(self._written)
+        return await asyncio.shield(task)
+
+    def _written(self, task: asyncio.Task[Any]) -> None:
+        self._writes.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may have left
+
+    async def _add(self, session: Session, actor: str, answered: Answered | None) -> Session:
         now = self.moment()
         first = _event(session, "status", actor, "opened", now, shown(session, now))
         added, events = await self.store.add(session, [first], answered)
@@ -164,8 +183,11 @@ class Ledger:
         """Decide and write, as one step: nothing else changes the session in between. Returns the row as it is then.
 
         Raises NotFound, StoreUnavailable (nothing was changed), Conflict when the state may not follow, and whatever
-        `decide` raises.
+        `decide` raises. A caller that is cancelled leaves it running: it happens whole or not at all.
         """
+        return await self._whole(self._change(session_id, decide))
+
+    async def _change(self, session_id: str, decide: Decide) -> Session:
         lock = self._locks.setdefault(session_id, asyncio.Lock())
         async with lock:
             session = await self.read(session_id)
