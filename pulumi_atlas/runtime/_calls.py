@@ -62,6 +62,8 @@ class Calls:
         alarm = asyncio.ensure_future(self._clock.sleep(self._timeout_s))
         try:
             await asyncio.wait({work, alarm}, return_when=asyncio.FIRST_COMPLETED)
+            if work.cancelled():
+                raise _FromWithin
             if work.done():
                 return work.result()
         finally:
@@ -69,6 +71,10 @@ class Calls:
             work.cancel()
             work.add_done_callback(_look)
         raise TimedOut(f"{operation} took more than {self._timeout_s:g} s", provider=provider, operation=operation)
+
+
+class _FromWithin(Exception):
+    """The provider's code cancelled itself: nobody here wanted that, and whoever asked goes on."""
 
 
 def _look(task: asyncio.Future[Any]) -> None:

@@ -15,7 +15,7 @@ from pulumi_atlas.client.core import Core
 from pulumi_atlas.rules.clock import Clock
 from pulumi_atlas.rules.sessions.freeze import STARTING, STORE_NOT_CONFIRMED, Freeze
 from pulumi_atlas.runtime._lister import Lister
-from pulumi_atlas.runtime._pausing import BackOff
+from pulumi_atlas.runtime._pausing import BackOff, is_cancelled
 from pulumi_atlas.runtime.inspector import Inspector
 from pulumi_atlas.runtime.keeping import Keeping
 from pulumi_atlas.runtime.killing import Gate
@@ -130,7 +130,9 @@ class Crew:
             began = self.clock.monotonic()
             try:
                 await run()
-            except Exception:  # noqa: BLE001  # it is logged, and begun again: nobody else would do its work
+            except (Exception, asyncio.CancelledError) as error:  # it is begun again: nobody else would do its work
+                if is_cancelled(error):
+                    raise
                 _log.exception("the companion's %s broke", name)
             if self.clock.monotonic() - began > 600:
                 failures.worked()

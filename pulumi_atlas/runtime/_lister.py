@@ -13,6 +13,7 @@ from pulumi_atlas.errors import AtlasError
 from pulumi_atlas.models import Compute, ComputeFilter, Listing
 from pulumi_atlas.rules.clock import Clock
 from pulumi_atlas.rules.sessions.lease import Moment
+from pulumi_atlas.runtime._pausing import is_cancelled
 from pulumi_atlas.runtime.outage import AccountKey, Outage
 
 __all__ = ["Lister", "Opens", "Seen"]
@@ -80,7 +81,9 @@ class Lister:
             self._outage.failed(key, error.one_line(), self.moment())
         except TimeoutError:
             self._outage.failed(key, f"no listing within {self._timeout_s:g} s", self.moment())
-        except Exception as error:  # noqa: BLE001 - a fault of the provider's code, told of as its failure
+        except (Exception, asyncio.CancelledError) as error:  # a fault of the provider's code, told of as its failure
+            if is_cancelled(error):
+                raise
             _log.exception("listing %s failed in an unknown way", key[0])
             self._outage.failed(key, f"{type(error).__name__} in the provider", self.moment())
         else:

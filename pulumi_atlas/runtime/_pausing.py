@@ -8,7 +8,7 @@ from typing import Any
 
 from pulumi_atlas.rules.clock import Clock
 
-__all__ = ["BackOff", "pause"]
+__all__ = ["BackOff", "is_cancelled", "pause"]
 
 
 async def pause(clock: Clock, seconds: float | None, *early: asyncio.Event) -> None:
@@ -23,6 +23,13 @@ async def pause(clock: Clock, seconds: float | None, *early: asyncio.Event) -> N
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)  # not each alone: that would swallow our own cancellation
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether this is our own task's cancellation. One that comes from within, of something that it waited for, is a failure
+    like others: a task that ended by it would end without a word."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
 
 
 class BackOff:

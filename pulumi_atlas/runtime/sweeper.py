@@ -27,6 +27,7 @@ from pulumi_atlas.rules.gone import presence
 from pulumi_atlas.rules.sessions.lease import Moment
 from pulumi_atlas.rules.sessions.orphans import Orphan, Sighting, judge_orphan, seen_again
 from pulumi_atlas.runtime._lister import Lister, Seen
+from pulumi_atlas.runtime._pausing import is_cancelled
 from pulumi_atlas.runtime.killing import Gate
 from pulumi_atlas.runtime.ledger import Ledger
 from pulumi_atlas.runtime.outage import AccountKey
@@ -113,7 +114,9 @@ class Sweeper:
                 await self._account(key, dead)
         except StoreUnavailable as error:
             self._gate.store_failed(error)
-        except Exception:  # noqa: BLE001 - logged; the next round is as good
+        except (Exception, asyncio.CancelledError) as error:  # logged; the next round is as good
+            if is_cancelled(error):
+                raise
             _log.exception("the sweep failed in an unknown way")
 
     def _accounts(self, notes: Iterable[BirthNote]) -> list[AccountKey]:

@@ -40,7 +40,7 @@ from pulumi_atlas.models.session import Session, SessionEvent
 from pulumi_atlas.rules.sessions.states import Act, act_for
 from pulumi_atlas.runtime._desk import Desk, Job, Stopped
 from pulumi_atlas.runtime._ending import Ending
-from pulumi_atlas.runtime._pausing import BackOff, pause
+from pulumi_atlas.runtime._pausing import BackOff, is_cancelled, pause
 from pulumi_atlas.runtime._power import Power
 from pulumi_atlas.runtime._renting import Renting
 
@@ -125,16 +125,18 @@ class Worker:
             job.enters(session.state, self._desk.clock.monotonic())
             await self._steps[act](job, session)
             failures.worked()
-        except (Stopped, asyncio.CancelledError):
+        except Stopped:
             raise
         except NotFound as error:
             _log.warning("session %s has no row any more: %s", job.session_id, error.message)
             return False
-        except Exception as error:  # noqa: BLE001  # a session is never given up, whatever went wrong with it
+        except (Exception, asyncio.CancelledError) as error:  # a session is never given up, whatever went wrong with it
+            if is_cancelled(error):
+                raise
             await self._pause(job, failures, error)
         return True
 
-    async def _pause(self, job: Job, failures: BackOff, error: Exception) -> None:
+    async def _pause(self, job: Job, failures: BackOff, error: BaseException) -> None:
         known = isinstance(error, AtlasError)
         text = str(error) if known else type(error).__name__
         _log.warning("work on session %s is tried again: %s", job.session_id, text, exc_info=None if known else error)
