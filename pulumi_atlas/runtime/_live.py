@@ -10,6 +10,9 @@ from pulumi_atlas.runtime.store.contract import TouchRow
 
 __all__ = ["Live"]
 
+#: So many touches are counted between two flushes. Beyond it nothing is lost but the number.
+_MOST_TOUCHES = 2**53
+
 
 class Live:
     """The entry in memory: what touches, deadlines and doors need. A `Tenure`; see there for the clocks."""
@@ -61,8 +64,9 @@ class Live:
         mono = now.mono - idle_s
         if mono >= self.active_mono:
             self.active_mono, self.active_at, self.source = mono, now.wall - idle_s, source
-        self.grace_mono = None
-        self.touches += count
+            if idle_s <= self.idle_ttl_s / 2:  # a report of old activity says nothing of who could not report yet
+                self.grace_mono = None
+        self.touches = min(self.touches + count, _MOST_TOUCHES)
         self.dirty = True
 
     def keep(self, until_mono: float, now: Moment) -> None:

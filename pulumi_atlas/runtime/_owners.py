@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 #: An owner whose sessions change is looked at this often at most, seconds.
 _APART_S = 1.0
 
+#: How long an owner is left alone after a fault of ours, seconds.
+_FAULT_S = 30.0
+
 
 class Owners:
     """Which owner has which sessions, kept by the ledger's news; and who is to be looked at when.
@@ -96,7 +99,12 @@ class Owners:
             if self._at.get(owner) == at:
                 owners.add(owner)
         for owner in sorted(owners):
-            self._look_again(owner, await self._look(owner, self._budget, now))
+            try:
+                look_at = await self._look(owner, self._budget, now)
+            except Exception:  # noqa: BLE001 - logged; the others are looked at, and this one later
+                _log.exception("an owner's budget could not be looked at")
+                look_at = now.mono + _FAULT_S
+            self._look_again(owner, look_at)
         return self._looks[0][0] if self._looks else None
 
     def _look_again(self, owner: str, at: float | None) -> None:

@@ -78,6 +78,7 @@ class Reaper:
         self._held: set[str] = set()  # everything in those two
         self._frozen: set[str] = set()  # what was due while everything was frozen
         self._refused: Refusal | None = None
+        self._begun = False
         #: Told of each end: its cause, and seconds since its deadline. Must not block.
         self.killed: Callable[[str, float], None] = lambda cause, delay_s: None
         gate.outage.ended.append(self._outage_ended)
@@ -92,12 +93,23 @@ class Reaper:
             tasks.create_task(self._run())
 
     async def _run(self) -> None:
+        if self._begun:
+            self._recall()
+        self._begun = True
         while True:
             self._ledger.earlier.clear()
             at = await self.step(self._ledger.moment())
             wait = None if at is None else at - self._ledger.clock.monotonic()
             if wait is None or wait > 0:
                 await pause(self._ledger.clock, wait, self._ledger.earlier)
+
+    def _recall(self) -> None:
+        """It broke in the middle of something: what was taken up then, and not done, is looked at anew."""
+        self._waiting.clear()
+        self._apart.clear()
+        self._held.clear()
+        self._frozen.clear()
+        self._ledger.reindex_all()
 
     async def step(self, now: Moment | None = None) -> float | None:
         """Do what is due. Returns when to look next (monotonic); None when nothing is known to come."""
@@ -214,7 +226,9 @@ class Reaper:
             self._held.discard(session_id)
         elif not isinstance(outcome, Refusal):
             self._held.discard(session_id)
-            self._ledger.reindex(live, self._ledger.moment())
+            if self._ledger.reindex(live, self._ledger.moment()).act == "end":  # nothing was written, whyever
+                live.looked_at = None
+                self._ledger.look_again(live, self._ledger.clock.monotonic() + _SOON_S)
         elif self._gate.outage.down(live.provider, live.account) is not None:
             self._apart.setdefault((live.provider, live.account), {})[session_id] = None
         else:
@@ -245,6 +259,7 @@ class Reaper:
             await self._ledger.change(session_id, self._warning)
         except StoreUnavailable as error:
             again_at = self._gate.store_failed(error).look_at
+            self._frozen.add(session_id)  # as all that comes due while nothing can be written
         except (NotFound, Conflict):
             return
         else:

@@ -123,6 +123,8 @@ def _most(column: Any, value: Any) -> Any:
     return case((column.is_(None), value), (column < value, value), else_=column)
 
 
+#: So many touches are not counted any further, or the sum would be no whole number any more.
+_MANY = 2**61
 _AT, _KEEP = bindparam("at", type_=sessions.c.active_at.type), bindparam("keep", type_=sessions.c.keep_until.type)
 _TOUCH = (
     update(sessions)
@@ -135,7 +137,7 @@ _TOUCH = (
             else_=sessions.c.active_source,
         ),
         keep_until=case((_KEEP.is_(None), sessions.c.keep_until), else_=_most(sessions.c.keep_until, _KEEP)),
-        touches=sessions.c.touches + bindparam("count"),
+        touches=case((sessions.c.touches >= _MANY, sessions.c.touches), else_=sessions.c.touches + bindparam("count")),
     )
 )
 
