@@ -9,6 +9,7 @@ from pulumi_atlas.client.kinds import require
 from pulumi_atlas.errors import Conflict, Failure, InvalidSpec, NotFound
 from pulumi_atlas.models.session import Session, SessionState
 from pulumi_atlas.providers import registry
+from pulumi_atlas.runtime._touching import touched_now
 from pulumi_atlas.runtime.access import KeyRingFile, ways_in
 from pulumi_atlas.runtime.ledger import Change, Happened, Ledger, Live, SessionGone
 from pulumi_atlas.runtime.settings import RuntimeSettings
@@ -29,11 +30,11 @@ class Verbs:
         live = await self._entry(session_id)
         while live.settling is not None:  # its end is being written: the answer is known in a moment
             await live.settling.wait()
-        if live.is_gone:
+        counts = source in self._settings.touch_sources
+        if not touched_now(
+            self._ledger, live, source, self._ledger.moment(), counts=counts, idle_s=idle_s, count=count
+        ):
             raise _gone(live.id, live.state)
-        if source in self._settings.touch_sources:
-            live.touch(source, self._ledger.moment(), idle_s=idle_s, count=count)
-            self._ledger.touched(live)
         return live
 
     async def _entry(self, session_id: str) -> Live:

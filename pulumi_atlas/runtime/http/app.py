@@ -14,9 +14,10 @@ from pulumi_atlas.runtime.companion import Companion
 from pulumi_atlas.runtime.http import access_log, events, keys, operations, probes, sessions
 from pulumi_atlas.runtime.http.bounds import Bounds
 from pulumi_atlas.runtime.http.caller import Caller
+from pulumi_atlas.runtime.http.common_touch import CommonTouch
 from pulumi_atlas.runtime.http.doorkeeper import Doorkeeper
 from pulumi_atlas.runtime.http.events import StillMay, Streams
-from pulumi_atlas.runtime.http.gate import Gate, Observe, Scope
+from pulumi_atlas.runtime.http.gate import SAFE, Gate, Observe, Scope
 from pulumi_atlas.runtime.http.known_keys import KnownKeys
 from pulumi_atlas.runtime.http.openapi import with_roles
 from pulumi_atlas.runtime.http.origins import Hosts, Origins
@@ -44,15 +45,19 @@ def make_app(
     bounds = bounds or Bounds()
     known = KnownKeys(companion.store, companion.ledger.clock, bounds)
     doorkeeper = Doorkeeper(companion, known)
-    inner = _framework(companion, metrics, bounds, known, doorkeeper.still)
+    hosts = Hosts(companion.settings, listen)
+    roles = next(route.roles for route in ROUTES if route.path.endswith("/touch"))
+    common = CommonTouch(companion, known, hosts, roles=roles, safe=SAFE, metrics=metrics)
+    inner = _framework(companion, metrics, bounds, known, doorkeeper.still, common.tell)
     return Gate(
         companion,
         inner,
         doorkeeper=doorkeeper,
-        hosts=Hosts(companion.settings, listen),
+        hosts=hosts,
         origins=Origins(companion.settings),
         bounds=bounds,
         touch=Touch(companion, bounds, metrics),
+        common=common,
         observe=_both(observe),
         crowded=crowded,
     )
@@ -61,7 +66,7 @@ def make_app(
 def published() -> dict[str, Any]:
     """The document of the API, without a companion: only the shapes of the routes matter for it."""
     nobody = cast(Any, None)
-    return _framework(nobody, nobody, Bounds(), nobody, nobody).openapi()
+    return _framework(nobody, nobody, Bounds(), nobody, nobody, nobody).openapi()
 
 
 class _Bare(FastAPI):
@@ -77,7 +82,12 @@ class _Bare(FastAPI):
 
 
 def _framework(
-    companion: Companion, metrics: Metrics | None, bounds: Bounds, known: KnownKeys, still_may: StillMay
+    companion: Companion,
+    metrics: Metrics | None,
+    bounds: Bounds,
+    known: KnownKeys,
+    still_may: StillMay,
+    tell: Callable[[], None],
 ) -> FastAPI:
     inner = _Bare(
         title="pulumi_atlas companion",
@@ -93,7 +103,7 @@ def _framework(
         events.routes(companion, bounds, Streams(bounds), still_may),
         operations.routes(companion),
         keys.routes(companion, known),
-        probes.routes(companion, metrics),
+        probes.routes(companion, metrics, tell),
     )
     _check(routers)
     for router in routers:

@@ -12,6 +12,7 @@ from pulumi_atlas.runtime.http import body as bodies
 from pulumi_atlas.runtime.http.body import Receive
 from pulumi_atlas.runtime.http.bounds import Bounds
 from pulumi_atlas.runtime.http.caller import Caller
+from pulumi_atlas.runtime.http.common_touch import CommonTouch
 from pulumi_atlas.runtime.http.doorkeeper import Doorkeeper
 from pulumi_atlas.runtime.http.head import Head
 from pulumi_atlas.runtime.http.origins import Hosts, Origins
@@ -19,7 +20,7 @@ from pulumi_atlas.runtime.http.problem import Refusal, refusal_of, rendered
 from pulumi_atlas.runtime.http.roles import Route, route_of
 from pulumi_atlas.runtime.http.touch import Touch
 
-__all__ = ["Gate", "Observe", "Scope", "Send"]
+__all__ = ["SAFE", "Gate", "Observe", "Scope", "Send"]
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -27,7 +28,7 @@ _App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _Headers = list[tuple[bytes, bytes]]
 
 #: Every answer has these.
-_SAFE: tuple[tuple[bytes, bytes], ...] = (
+SAFE: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
     (b"referrer-policy", b"no-referrer"),
@@ -59,15 +60,23 @@ class Gate:
         origins: Origins,
         bounds: Bounds,
         touch: Touch,
+        common: CommonTouch,
         observe: Observe,
         crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self._companion, self._inner, self._doorkeeper, self._bounds = companion, inner, doorkeeper, bounds
         self._hosts, self._origins, self._observe, self._crowded = hosts, origins, observe, crowded
-        self._touch = touch
+        self._touch, self._common = touch, common
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            companion = self._companion
+            usual = companion.ready and not companion.draining and not self._crowded()
+            if usual and scope["method"] == "POST" and scope["path"].endswith("/touch"):
+                found = await self._common(scope, receive, send)
+                if found is None:
+                    return
+                receive = found
             await _Exchange(self, scope, send).run(receive)
         elif scope["type"] == "websocket":
             await receive()
@@ -188,7 +197,7 @@ class _Exchange:
         await self._send(message)
 
     def _headed(self, headers: _Headers) -> _Headers:
-        headers = [*headers, *_SAFE]
+        headers = [*headers, *SAFE]
         if self._origin is not None and not any(name == _ALLOWED for name, _ in headers):
             headers += Origins.answer(self._origin)
         if self._gate._companion.draining and _CLOSE not in headers:
@@ -196,7 +205,7 @@ class _Exchange:
         return headers
 
 
-_OURS = frozenset(name for name, _ in _SAFE) | {b"connection"}
+_OURS = frozenset(name for name, _ in SAFE) | {b"connection"}
 _ALLOWED = b"access-control-allow-origin"
 _CLOSE = (b"connection", b"close")
 

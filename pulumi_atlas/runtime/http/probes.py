@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -19,8 +20,8 @@ Asking = Annotated[Caller, Depends(caller_of)]
 _UNREADY: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "It has not begun, or is stopping"}}
 
 
-def routes(companion: Companion, metrics: Metrics | None) -> APIRouter:
-    """The router, for this companion."""
+def routes(companion: Companion, metrics: Metrics | None, tell: Callable[[], None]) -> APIRouter:
+    """The router, for this companion. `tell` brings the metrics up to date."""
     router = APIRouter(tags=["probes"])
 
     @router.get("/healthz", response_model=Health)
@@ -40,6 +41,7 @@ def routes(companion: Companion, metrics: Metrics | None) -> APIRouter:
     @router.get("/metrics", response_class=PlainTextResponse, responses=problems())
     async def figures(caller: Asking) -> Response:
         """For Prometheus."""
+        tell()
         return Response(b"" if metrics is None else metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     return router

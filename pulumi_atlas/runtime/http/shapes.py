@@ -60,27 +60,27 @@ class Problem(_Answer):
 
 
 class TouchView(_Answer):
-    """A session as a touch shows it."""
+    """A session as a touch shows it: what memory has at hand of it. `status` and `state` say the same."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     status: SessionState
     state: SessionState
-    owner: str | None
     generation: int
     remaining_s: float | None
     deadline: float | None
     deadline_kind: Literal["idle", "lifetime", "budget", "paused"] | None
     warning_at: float | None
     expires_at: float | None
-    active_at: float | None
-    active_source: str | None
-    cost: float | None
     now: float
 
 
 class SessionView(TouchView):
-    """A session. `status` and `state` say the same."""
+    """A session."""
 
+    owner: str | None
+    active_at: float | None
+    active_source: str | None
+    cost: float | None
     template: str | None
     labels: dict[str, str]
     provider: str

@@ -20,36 +20,51 @@ def connection_class(bounds: Bounds) -> type[HttpToolsProtocol]:
 
 
 class _Connection(HttpToolsProtocol):
-    """A head has `head_s` seconds and `head_bytes` bytes, from the connection's beginning or the first byte of the next."""
+    """A request that has not arrived after `head_s` seconds is cut off before twice as many have passed, and a head of more
+    than `head_bytes` bytes at once. Neither costs a request that comes as it should a timer of its own.
+    """
 
     bounds: Bounds
-    _waiting: asyncio.TimerHandle | None = None
-    _size = 0
+    _looking: asyncio.TimerHandle | None = None
+    _arriving: object = None  # what was on its way when we last looked
+    _seen: object = None
+    _size = 0  # bytes since the request that `_seen` stands for
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._wait_for_head()
+        self._looking = self.loop.call_later(self.bounds.head_s, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head_is_there()
+        if self._looking is not None:
+            self._looking.cancel()
         super().connection_lost(exc)
 
-    def on_message_begin(self) -> None:
-        self._size = 0
-        self._wait_for_head()
-        super().on_message_begin()
+    def data_received(self, data: bytes) -> None:
+        cycle = self.cycle
+        if cycle is not self._seen:
+            self._seen, self._size = cycle, 0
+        self._size += len(data)
+        super().data_received(data)
+        if self._size > self.bounds.head_bytes and self.cycle is cycle and self._is_between:
+            self.logger.warning("the head of a request is too long")
+            self.send_400_response("")
 
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
+    @property
+    def _is_between(self) -> bool:
+        """No request is being answered: a head may be arriving."""
+        return self.cycle is None or self.cycle.response_complete
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        self._head_is_there()
-        super().on_headers_complete()
+    def _look(self) -> None:
+        """Is what was arriving last time still arriving? A request that is complete gives way to another `cycle`."""
+        arriving: object = None
+        if self._is_between:
+            arriving = ("head", self.cycle) if self.timeout_keep_alive_task is None else None
+        elif self.cycle.more_body:
+            arriving = ("body", self.cycle)
+        if arriving is not None and arriving == self._arriving and not self.transport.is_closing():
+            self.transport.close()
+        self._arriving = arriving
+        self._looking = self.loop.call_later(self.bounds.head_s, self._look)
 
     def send_400_response(self, msg: str) -> None:
         told = {
@@ -62,22 +77,3 @@ class _Connection(HttpToolsProtocol):
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
         self.transport.close()
-
-    def _wait_for_head(self) -> None:
-        if self._waiting is None:
-            self._waiting = self.loop.call_later(self.bounds.head_s, self._too_late)
-
-    def _head_is_there(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
-
-    def _too_late(self) -> None:
-        self._waiting = None
-        if not self.transport.is_closing():
-            self.transport.close()
-
-    def _count(self, size: int) -> None:
-        self._size += size + 4
-        if self._size > self.bounds.head_bytes:
-            raise ValueError("the head of the request is too long")
