@@ -81,7 +81,7 @@ def _beside_hub(bench: Bench, touch: _Side, seconds: float, *, quick: bool) -> l
         with hubs.served(bench.folder / "hub", users=_CONNECTIONS) as hub:
             requests = hubs.activities(hub, 200 if quick else 20_000)
             theirs = _Side(hub.process, lambda: put_on(Load(hub.port, requests, _CONNECTIONS, seconds)))
-            for turn in range(1 if quick else 3):
+            for _ in range(1 if quick else 3):
                 theirs.turn(counts=True)
                 touch.turn(counts=True)
             text = f"JupyterHub {hub.version}'s activity endpoint, SQLite, no proxy; c={_CONNECTIONS}"

@@ -19,7 +19,7 @@ import yaml
 from benchmarks.parts.processes import Process, running
 from benchmarks.project import MeasurementFailed
 
-__all__ = ["Api", "SPEC", "serving"]
+__all__ = ["SPEC", "Api", "serving"]
 
 #: A pod of the mock cloud, which sends nothing anywhere.
 SPEC: Mapping[str, Any] = {"provider": "mock", "image": "example/image:1", "command": ["serve"]}
@@ -51,6 +51,7 @@ class Api:
 
     def opened(self, count: int, spec: Mapping[str, Any] = SPEC) -> list[dict[str, Any]]:
         """So many sessions that are ready."""
+
         def one(number: int) -> dict[str, Any]:
             request = {"spec": dict(spec), "owner": f"user-{number}"}
             session = self.ask("POST", "/v1/sessions?wait=ready&timeout_s=60", request)
