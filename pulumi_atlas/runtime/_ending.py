@@ -11,7 +11,7 @@ from pulumi_atlas.ids import PodId
 from pulumi_atlas.models import Compute
 from pulumi_atlas.models.session import Cause, Session
 from pulumi_atlas.rules.sessions.ending import Again, after_try
-from pulumi_atlas.rules.sessions.lease import cost_at
+from pulumi_atlas.rules.sessions.lease import cost_at, price_of
 from pulumi_atlas.rules.sessions.renting import after_search
 from pulumi_atlas.rules.waiting import pause_s
 from pulumi_atlas.runtime._desk import Desk, Job
@@ -137,7 +137,7 @@ class Ending:
             made = now.created_at if pod.created_at is None else pod.created_at.timestamp()
             fields: dict[str, Any] = {
                 "pod_id": pod.id, "identity": pod.account, "sealed_env": None,
-                "cost_per_hour": pod.cost_per_hour, "cost_since": min(wall, max(now.created_at, made)),
+                "cost_per_hour": price_of(pod.cost_per_hour), "cost_since": min(wall, max(now.created_at, made)),
             }  # fmt: skip
             return Change("provider", now.cause, fields=fields, births=(self._note(now, "held", pod_id=pod.id),))
 

@@ -12,7 +12,8 @@ from pulumi_atlas.ids import PodId
 from pulumi_atlas.models import Compute
 from pulumi_atlas.models.session import Cause, Session, SessionState
 from pulumi_atlas.rules.sessions.ending import after_try
-from pulumi_atlas.rules.sessions.lease import settled
+from pulumi_atlas.rules.sessions.lease import price_of, settled
+from pulumi_atlas.rules.sessions.renting import price_is_missing
 from pulumi_atlas.runtime._desk import Desk, Job
 from pulumi_atlas.runtime._usable import Usable
 from pulumi_atlas.runtime.ledger import Change
@@ -110,6 +111,10 @@ class Power:
             await self._back(job, session, found.why)
             return
         pod = found.pod
+        if price_is_missing(session, price_of(pod.cost_per_hour)):
+            text = "its provider does not tell what its pod costs now, so that its budget could not be kept"
+            await self._back(job, session, text)
+            return
 
         def decide(now: Session) -> Change | None:
             if now.state != "resuming":

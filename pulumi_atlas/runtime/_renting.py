@@ -11,6 +11,7 @@ from pulumi_atlas.errors import AtlasError, UnknownOutcome
 from pulumi_atlas.ids import Birth, Tag, new_birth
 from pulumi_atlas.models import Compute, ComputeSpec
 from pulumi_atlas.models.session import Cause, Session, SessionSpec
+from pulumi_atlas.rules.sessions.lease import price_of
 from pulumi_atlas.rules.sessions.renting import Next, after_failure, after_search, price_is_missing
 from pulumi_atlas.rules.waiting import pause_s
 from pulumi_atlas.runtime._desk import Desk, Job
@@ -142,7 +143,7 @@ class Renting:
             wall = self._desk.clock.now()
             fields: dict[str, Any] = {
                 "pod_id": pod.id, "identity": pod.account, "urls": dict(pod.urls), "sealed_env": None,
-                "cost_per_hour": pod.cost_per_hour, "cost_since": _since(pod.created_at, now.created_at, wall),
+                "cost_per_hour": price_of(pod.cost_per_hour), "cost_since": _since(pod.created_at, now.created_at, wall),
             }  # fmt: skip
             if now.state == "provisioning":
                 fields["reason"] = ""

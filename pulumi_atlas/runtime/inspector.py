@@ -27,7 +27,7 @@ from pulumi_atlas.models import Compute
 from pulumi_atlas.models.session import Session, SessionEvent
 from pulumi_atlas.rules.gone import presence
 from pulumi_atlas.rules.sessions.inspecting import Finding, end_of, find
-from pulumi_atlas.rules.sessions.lease import Moment, cost_at
+from pulumi_atlas.rules.sessions.lease import Moment, cost_at, price_of
 from pulumi_atlas.runtime._lister import Lister, Seen
 from pulumi_atlas.runtime.killing import Gate
 from pulumi_atlas.runtime.ledger import Change, Happened, Ledger, Live
@@ -263,7 +263,7 @@ class Inspector:
         pod = listed.get(held.pod_id) if held is not None else None
         if live is None or held is None or pod is None or live.state not in _FOLLOWED:
             return
-        dearer = pod.cost_per_hour is not None and pod.cost_per_hour != live.cost_per_hour
+        dearer = price_of(pod.cost_per_hour) not in (None, live.cost_per_hour)
         moved = live.state == "ready" and bool(pod.urls) and _hashed(pod.urls) != held.urls
         if not dearer and not moved:
             return
@@ -306,7 +306,8 @@ def _hashed(urls: dict[str, str]) -> int:
 
 def _priced(session: Session, pod: Compute, now: Moment) -> dict[str, Any]:
     """What the row says about money when the pod's price is another one; empty when it is the same, or not known."""
-    if pod.cost_per_hour is None or pod.cost_per_hour == session.cost_per_hour:
+    price = price_of(pod.cost_per_hour)
+    if price is None or price == session.cost_per_hour:
         return {}
     settled = cost_at(session.cost_settled, session.cost_per_hour, session.cost_since, now.wall)
-    return {"cost_settled": settled, "cost_per_hour": pod.cost_per_hour, "cost_since": now.wall}
+    return {"cost_settled": settled, "cost_per_hour": price, "cost_since": now.wall}

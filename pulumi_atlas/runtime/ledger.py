@@ -123,6 +123,8 @@ class Ledger:
         self._gaps_noted = False
         for live in self.live.values():
             self._keep_at(live, now)
+            if live.keep_mono is not None and live.keep_mono <= now.mono:
+                live.keep_mono = live.keep_until = None  # it is over, and its time must not seem to come again
 
     def _keep_at(self, live: Live, now: Moment) -> None:
         """A wish that still counts is a time on the wall clock: that as it is now."""

@@ -6,6 +6,7 @@ promises in wall time. A `Moment` holds both clocks, read together.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -22,6 +23,7 @@ __all__ = [
     "deadlines",
     "judge",
     "marks",
+    "price_of",
     "remaining_s",
     "settled",
     "warned_of",
@@ -56,8 +58,8 @@ class Moment:
 class Tenure(Protocol):
     """What decides about a session's end. `…_mono` are monotonic seconds, the other times unix seconds.
 
-    `active_at`, `keep_until`: last activity, and until when it was asked to be kept; they name the idle deadline. After a
-    restart `grace_mono` is the earliest that idleness may end it; None once it was touched. `warned` holds the identities
+    `active_at`, `keep_until`: last activity, and until when it was asked to be kept; the later names the idle deadline. After a
+    restart `grace_mono` is the earliest that idleness may end it; None once fresh activity was told of. `warned` holds the identities
     of the deadlines that were warned of, with spaces between: see `warned_of`.
     """
 
@@ -111,11 +113,16 @@ def cost_at(settled: float, per_hour: float | None, since: float | None, wall: f
     return settled + per_hour * max(0.0, wall - since) / 3600.0
 
 
+def price_of(told: float | None) -> float | None:
+    """A price as a provider tells it; one that is no sum of money is not known."""
+    return told if told is not None and math.isfinite(told) and told >= 0 else None
+
+
 def settled(
     settled: float, per_hour: float | None, since: float | None, wall: float, price: float | None
 ) -> dict[str, Any]:
     """The fields of a row whose money is counted up to now, and from now on by another price (None: not known)."""
-    return {"cost_settled": cost_at(settled, per_hour, since, wall), "cost_per_hour": price, "cost_since": wall}
+    return {"cost_settled": cost_at(settled, per_hour, since, wall), "cost_per_hour": price_of(price), "cost_since": wall}
 
 
 def deadlines(tenure: Tenure, now: Moment) -> list[Deadline]:
@@ -164,9 +171,12 @@ def warned_of(tenure: Tenure, now: Moment, identity: str, *, keep: str = "") -> 
 def _idle(t: Tenure) -> Deadline | None:
     if t.state != "ready":
         return None
-    at = t.active_mono + t.idle_ttl_s
-    at = max(at, *(mono for mono in (t.keep_mono, t.grace_mono) if mono is not None), at)
-    return _made("idle", at, min(t.warn_before_s, t.idle_ttl_s / 2), f"{t.active_at:.3f}/{t.keep_until or 0:.3f}")
+    at, name = t.active_mono + t.idle_ttl_s, f"{t.active_at:.3f}/0.000"
+    if t.keep_mono is not None and t.keep_mono > at:  # only what moves the deadline names it
+        at, name = t.keep_mono, f"/{t.keep_until or 0:.3f}"
+    if t.grace_mono is not None:
+        at = max(at, t.grace_mono)
+    return _made("idle", at, min(t.warn_before_s, t.idle_ttl_s / 2), name)
 
 
 def _lifetime(t: Tenure, now: Moment) -> Deadline | None:
@@ -199,7 +209,8 @@ def _reached(t: Tenure, amount: float, now: Moment) -> float | None:
         return now.mono
     if not t.cost_per_hour or t.cost_since is None:
         return None
-    return now.mono_of(t.cost_since + left / t.cost_per_hour * 3600.0)
+    at = now.mono_of(t.cost_since + left / t.cost_per_hour * 3600.0)
+    return at if math.isfinite(at) else None
 
 
 def _made(kind: DeadlineKind, at: float, before_s: float, identity: str) -> Deadline:
