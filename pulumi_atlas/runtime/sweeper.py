@@ -24,7 +24,7 @@ from pulumi_atlas.errors import AtlasError, NotFound
 from pulumi_atlas.models import Compute
 from pulumi_atlas.models.session import Session, SessionEvent, SessionState
 from pulumi_atlas.rules.gone import presence
-from pulumi_atlas.rules.sessions.lease import Moment
+from pulumi_atlas.rules.sessions.lease import Moment, price_of
 from pulumi_atlas.rules.sessions.orphans import Orphan, Sighting, judge_orphan, seen_again
 from pulumi_atlas.runtime._lister import Lister, Seen
 from pulumi_atlas.runtime._pausing import is_cancelled
@@ -86,6 +86,8 @@ class Sweeper:
         self._deployment_id, self._held, self._publish = deployment_id, held, publish
         self._sightings: dict[tuple[AccountKey, str], Sighting] = {}
         self._rows: dict[AccountKey, list[dict[str, Any]]] = {}
+        self._used: set[AccountKey] = set()
+        self._loaded = False
 
     async def run(self) -> None:
         """Sweep, for ever: a little behind the inspector, whose listings serve here too."""
@@ -104,9 +106,14 @@ class Sweeper:
         return sorted(rows, key=lambda row: -(row["cost_per_hour"] or 0.0))
 
     async def step(self, now: Moment | None = None) -> None:
-        """One round over all accounts that sessions, births or templates name. Never raises for a provider or the store."""
+        """One round over all accounts that sessions, births or templates name, or ever named: what nobody knows of may be in an
+        account where no session is left. Never raises for a provider or the store."""
         try:
             notes = await self._ledger.store.births({"open", "held", "dead"})
+            if not self._loaded:
+                gone = await self._ledger.store.births({"gone"})
+                self._used |= {(note.provider, note.account) for note in gone}
+                self._loaded = True
             keys = self._accounts(notes)
             self._rows = {key: rows for key, rows in self._rows.items() if key in keys}
             for key in keys:
@@ -125,7 +132,8 @@ class Sweeper:
         for template in self._settings.templates.values():
             if isinstance(template.spec.get("provider"), str):
                 keys.add((template.spec["provider"], template.spec.get("account")))
-        return sorted(keys, key=lambda key: (key[0], key[1] or ""))
+        self._used |= keys
+        return sorted(self._used, key=lambda key: (key[0], key[1] or ""))
 
     # -- one account
 
@@ -178,6 +186,7 @@ class Sweeper:
     def _suspect(self, key: AccountKey, seen: Seen, pod: Compute, known: _Known) -> _Suspect:
         note, session = known.note, known.session
         wanted = session is not None and not session.is_final and session.birth == pod.birth
+        twin = wanted and session is not None and session.pod_id not in (None, pod.id)
         dead = note is not None and note.state in ("dead", "gone")
         final = session is not None and session.is_final
         sighting = self._sightings.get((key, pod.id))
@@ -193,6 +202,7 @@ class Sweeper:
             dead=dead,
             session=state,
             wanted=wanted,
+            twin=twin,
             complete=seen.listing.complete,
             times=sighting.times if sighting is not None else 0,
             least_times=self._settings.orphan_sightings,
@@ -284,7 +294,7 @@ class Sweeper:
             "account": one.key[1],
             "pod_id": one.pod.id,
             "birth": one.pod.birth,
-            "cost_per_hour": one.pod.cost_per_hour,
+            "cost_per_hour": price_of(one.pod.cost_per_hour),
         }
         event = SessionEvent(
             at=self._ledger.clock.now(),
@@ -306,7 +316,7 @@ class Sweeper:
             "id": one.pod.id,
             "birth": one.pod.birth,
             "status": one.pod.status,
-            "cost_per_hour": one.pod.cost_per_hour,
+            "cost_per_hour": price_of(one.pod.cost_per_hour),
             "since": one.since,
             "why": one.orphan.why,
             "action": "none" if self._settings.orphan_sweep == "off" else _ACTIONS[one.orphan.judgement],

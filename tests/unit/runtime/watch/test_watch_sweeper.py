@@ -299,3 +299,21 @@ def test_the_inspectors_listing_serves_the_sweep_too() -> None:
         assert len(rig.world.calls("list_compute")) == 10
 
     run(act())
+
+
+def test_an_account_where_no_session_is_left_is_looked_at_also_by_the_next_companion() -> None:
+    """As after a restore: pods that the backup does not know may be where all its own sessions have ended."""
+
+    async def act() -> None:
+        rig = await Rig(orphan_sweep="on").begin()
+        one = await rig.session()
+        await rig.finish(one)
+        rig.world.remove(rig.pod(one))
+        await rig.store.note_birth(rig.note(one, "gone"))
+        lost = rig.world.plant(ComputeSpec(), tag=rig.tag(new_birth(), "s9"))
+        again = Rig(rig.store.after_crash(), rig.world, orphan_sweep="on")
+        await again.begin()
+        await again.sweeper.step()
+        assert [row["id"] for row in again.sweeper.orphans()] == [lost.id]
+
+    run(act())
