@@ -72,7 +72,6 @@ class Companion:
         self._verbs = Verbs(self.ledger, settings, keyring)
         self._waiting: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._irrevocable: dict[str, Session] = {}
-        self._held: list[str] = []  # work that waits until the store is confirmed
         self._began: float | None = None
         self.ledger.listeners += [self.worker.notice, self.feed.publish, self._changed, self.metrics.listen, chronicle]
 
@@ -88,9 +87,9 @@ class Companion:
             gaps=self.custody.gaps,
             each=lambda one: self._changed(one, ()),
         )
-        working = [one.id for one in self.ledger.live.values() if act_for(one.state) != "none"]
+        working = {one.id: one.state for one in self.ledger.live.values() if act_for(one.state) != "none"}
         if self.custody.frozen:
-            self._held = working  # a copy of the store would rent again, or end, what the right one has
+            self.worker.hold(working)  # a copy of the store would rent again, or end, what the right one has
         else:
             self.worker.begin(working)
         await self.crew.start(self.custody)
@@ -284,8 +283,7 @@ class Companion:
         """An operator says that this store is the right one: kills are free again."""
         self.custody = await self.store.confirm(now=self.clock.now())
         self.crew.custody(self.custody)
-        held, self._held = self._held, []
-        self.worker.begin(held)
+        self.worker.release()
         return self.custody
 
     # -- how

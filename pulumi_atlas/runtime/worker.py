@@ -33,10 +33,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from pulumi_atlas.errors import AtlasError, NotFound
-from pulumi_atlas.models.session import Session, SessionEvent
+from pulumi_atlas.models.session import Session, SessionEvent, SessionState
 from pulumi_atlas.rules.sessions.states import Act, act_for
 from pulumi_atlas.runtime._desk import Desk, Job, Stopped
 from pulumi_atlas.runtime._ending import Ending
@@ -65,6 +65,7 @@ class Worker:
         }
         self._jobs: dict[str, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._held: dict[str, SessionState] = {}  # work that waits until the store is confirmed
 
     @property
     def busy(self) -> int:
@@ -77,8 +78,19 @@ class Worker:
         if job is not None:
             if session.state != job.state:
                 job.changed.set()
-        elif act_for(session.state) != "none":
+        elif act_for(session.state) != "none" and self._held.get(session.id) != session.state:
+            self._held.pop(session.id, None)
             self.begin([session.id])
+
+    def hold(self, states: Mapping[str, SessionState]) -> None:
+        """Leave these sessions alone until `release`, or until somebody brings them to another state: in a copy of the
+        store, their work may be done elsewhere."""
+        self._held = dict(states)
+
+    def release(self) -> None:
+        """Take up what was held."""
+        held, self._held = self._held, {}
+        self.begin(held)
 
     def begin(self, session_ids: Iterable[str]) -> None:
         """Take up the work for these sessions, where nobody has."""

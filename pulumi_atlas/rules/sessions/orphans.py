@@ -52,6 +52,7 @@ def judge_orphan(
     dead: bool,
     session: SessionState | None,
     wanted: bool,
+    twin: bool = False,
     complete: bool,
     times: int,
     least_times: int,
@@ -63,10 +64,12 @@ def judge_orphan(
 
     `ours`: its owner is our deployment. `noted`: the journal knows its birth, and `same_account`: as made in this account.
     `dead`: it is noted as not wanted any more, or as proven gone. `session`: the state of the session it was made for, None
-    when there is no such row. `wanted`: that session is alive and holds this very birth. `age_s`: since it was made.
+    when there is no such row. `wanted`: that session is alive and holds this very birth, `twin`: with another pod. `age_s`: since it was made.
     """
     if not ours:
         return Orphan("foreign", "it is not ours")
+    if twin:
+        return Orphan("unknown", "its session has another pod of the same birth: it was rented twice")
     if wanted:
         return Orphan("wanted", "a session has it")
     if not noted:
