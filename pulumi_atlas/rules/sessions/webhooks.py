@@ -88,7 +88,7 @@ def retry_after_s(value: str | None, *, now: float) -> float | None:
     """The header `Retry-After` in seconds from `now` (unix seconds); None when it is absent or makes no sense."""
     text = (value or "").strip()
     if text.isascii() and text.isdigit():
-        return float(text[:12])
+        return float(text)
     try:
         at = parsedate_to_datetime(text)
     except ValueError:

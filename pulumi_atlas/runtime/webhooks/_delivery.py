@@ -39,7 +39,7 @@ class Refused(Exception):
 async def look_up(host: str, port: int) -> Sequence[str]:
     """By the system."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    return [str(entry[4][0]) for entry in found]
 
 
 class Door:
@@ -113,7 +113,7 @@ class Door:
     async def _send(self, address: Address, body: str, headers: Mapping[str, str]) -> Answer:
         host = f"[{address}]" if address.version == 6 else str(address)
         url = self._url._replace(netloc=f"{host}:{self._port}", fragment="").geturl()
-        extensions = {"sni_hostname": self._host} if self._scheme == "https" and not _is_address(self._host) else {}
+        extensions = {"sni_hostname": self._host} if self._scheme == "https" else {}
         request = self._client.build_request(
             "POST",
             url,
@@ -137,11 +137,3 @@ def _checked(url: str) -> tuple[SplitResult, Literal["http", "https"]]:
     if not host or user is not None or parts.scheme not in ("http", "https") or not url.isascii():
         raise ConfigError("a webhook's url is https://host/path in ASCII, without a user name")
     return parts, "https" if parts.scheme == "https" else "http"
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -32,9 +32,11 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Let others go on until the condition holds."""
-    while not condition():  # noqa: ASYNC110 (each condition is another; `run` bounds it)
-        await asyncio.sleep(0)
+    """Let others go on until the condition holds; `run` bounds it."""
+    rounds = 0
+    while not condition():
+        await asyncio.sleep(0 if rounds < 100 else 0.002)
+        rounds += 1
 
 
 def session(ident: str = "s1", **fields: Any) -> Session:
