@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -14,7 +14,6 @@ from pulumi_atlas.config._near import did_you_mean
 
 if TYPE_CHECKING:
     import yaml
-    from pydantic_core import ErrorDetails
 
 __all__ = ["Account", "Content", "Section", "line_of", "parse", "parse_section", "words_of"]
 
@@ -113,12 +112,12 @@ def _parsed(text: str, path: Path) -> tuple[Content, yaml.Node | None]:
         raise FileRefused([_fault(node, path, one) for one in error.errors()]) from None
 
 
-def _fault(node: yaml.Node | None, path: Path, error: ErrorDetails) -> Fault:
+def _fault(node: yaml.Node | None, path: Path, error: Mapping[str, Any]) -> Fault:
     steps = error["loc"]
     return Fault(path, line_of(node, steps), ".".join(map(str, steps)), *words_of(Content, error))
 
 
-def words_of(model: type[BaseModel], error: ErrorDetails) -> tuple[str, str]:
+def words_of(model: type[BaseModel], error: Mapping[str, Any]) -> tuple[str, str]:
     """What pydantic found in a value for `model`: what is wrong, and a hint. Never shows the value."""
     if error["type"] == "extra_forbidden":
         return "there is no such setting", did_you_mean(model, error["loc"])

@@ -56,11 +56,11 @@ def test_what_runs_in_other_peoples_pods_needs_the_standard_library_only(
 def test_every_foreign_import_is_a_declared_dependency(project: dict[str, Any], modules: dict[str, Path]) -> None:
     modules = {name: path for name, path in modules.items() if name.startswith("pulumi_atlas")}
     declared = _names(project["dependencies"])
-    for_tests = declared | _names(project["optional-dependencies"]["testing"])
+    extras = {room: _names(project["optional-dependencies"][room]) for room in ("testing", "runtime")}
     providers = packages_distributions()
     wrong = []
     for name, path in modules.items():
-        allowed = for_tests if name.startswith("pulumi_atlas.testing") else declared
+        allowed = declared | extras.get(name.split(".")[1] if "." in name else "", set())
         for top in _foreign(path):
             owners = {canonicalize_name(owner) for owner in providers.get(top, [top])}
             if not owners & allowed:
@@ -72,7 +72,7 @@ def test_the_lock_satisfies_every_declared_dependency(
     root: Path, project: dict[str, Any], session_project: dict[str, Any]
 ) -> None:
     locked = dict(re.findall(r"^([\w.-]+)==([\w.+!-]+)", _lock(root), re.M))
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["testing"]]
+    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
     wanted += session_project["optional-dependencies"]["guard"]
     wanted = [line for line in wanted if not line.startswith(OURS)]
     wanted += [line for line in (root / "requirements" / "dev.in").read_text().splitlines() if line and line[0] != "#"]
