@@ -58,9 +58,9 @@ class Moment:
 class Tenure(Protocol):
     """What decides about a session's end. `…_mono` are monotonic seconds, the other times unix seconds.
 
-    `active_at`, `keep_until`: last activity, and until when it was asked to be kept; the later names the idle deadline. After a
-    restart `grace_mono` is the earliest that idleness may end it; None once fresh activity was told of. `warned` holds the identities
-    of the deadlines that were warned of, with spaces between: see `warned_of`.
+    `active_at`, `keep_until`: last activity, and until when it was asked to be kept; what counts names the idle deadline.
+    After a restart `grace_mono` is the earliest that idleness may end it; None once fresh activity was told of. `warned`
+    holds the identities of the deadlines that were warned of, with spaces between: see `warned_of`.
     """
 
     state: SessionState
@@ -122,7 +122,11 @@ def settled(
     settled: float, per_hour: float | None, since: float | None, wall: float, price: float | None
 ) -> dict[str, Any]:
     """The fields of a row whose money is counted up to now, and from now on by another price (None: not known)."""
-    return {"cost_settled": cost_at(settled, per_hour, since, wall), "cost_per_hour": price_of(price), "cost_since": wall}
+    return {
+        "cost_settled": cost_at(settled, per_hour, since, wall),
+        "cost_per_hour": price_of(price),
+        "cost_since": wall,
+    }
 
 
 def deadlines(tenure: Tenure, now: Moment) -> list[Deadline]:

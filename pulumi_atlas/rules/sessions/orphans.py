@@ -64,7 +64,8 @@ def judge_orphan(
 
     `ours`: its owner is our deployment. `noted`: the journal knows its birth, and `same_account`: as made in this account.
     `dead`: it is noted as not wanted any more, or as proven gone. `session`: the state of the session it was made for, None
-    when there is no such row. `wanted`: that session is alive and holds this very birth, `twin`: with another pod. `age_s`: since it was made.
+    when there is no such row. `wanted`: that session is alive and holds this very birth,
+    `twin`: with another pod. `age_s`: since it was made.
     """
     if not ours:
         return Orphan("foreign", "it is not ours")

@@ -27,7 +27,7 @@ class Priced(MockProvider):
 
     async def list_compute(self, *args: Any) -> Any:
         listing = await super().list_compute(*args)
-        return type(listing)([self._told(pod) for pod in listing], listing.account, complete=listing.complete)
+        return type(listing)(tuple(self._told(pod) for pod in listing), listing.account, complete=listing.complete)
 
 
 @pytest.fixture

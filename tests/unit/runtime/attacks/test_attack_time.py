@@ -142,11 +142,11 @@ def test_an_owner_who_could_not_be_judged_once_is_judged_again(stage: Stage) -> 
         async def broken(*_: Any, **__: Any) -> float:
             raise ValueError("the store cannot hold such a value")
 
-        stage.companion.store.spent = broken  # type: ignore[method-assign]
+        stage.companion.store.spent = broken
         owners._changed.add("bob")
         owners._news.set()
         await stage.clock.advance(20)
-        stage.companion.store.spent = spent  # type: ignore[method-assign]
+        stage.companion.store.spent = spent
         over = await stage.advance_until(session.id, "terminated", most_s=4000)
         assert over.cause == "owner_budget"
         assert not stage.pods()
