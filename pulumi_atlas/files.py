@@ -17,9 +17,12 @@ __all__ = ["locked", "make_private_folder", "read_json", "remove", "write_atomic
 
 
 def make_private_folder(folder: Path) -> Path:
-    """Make a folder (mode 0700) with its parents. Raises AtlasError naming the folder when it cannot be made."""
+    """Make a folder, and those above it that are not there (mode 0700 each, whatever the umask): who may write into one
+    above could put another in its place. Raises AtlasError naming the folder when it cannot be made."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        above = [one for one in folder.parents if not one.exists()]
+        for one in (*reversed(above), folder):
+            one.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise _storage_error(folder, error) from error
     return folder

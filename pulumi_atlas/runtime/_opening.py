@@ -158,6 +158,8 @@ class Opener:
     def _provider(self, raw: dict[str, Any], where: str, found: list[Failure]) -> type[Provider] | None:
         """The provider, chosen, known, and with a key: what cannot be rented is better refused now than failed later."""
         account = raw.get("account")
+        if not all(one is None or isinstance(one, str) for one in (raw.get("provider"), account)):
+            return None  # the check of the rest says that these are texts
         try:
             raw["provider"] = name = self._core.choose(raw.get("provider"), account)
             kind = registry.load(name)
@@ -167,7 +169,7 @@ class Opener:
                 found.append(Failure(f"{where}.provider", error.message, error.hint))
             return None  # one that is not known is told of by the check of the rest
         try:
-            self._core.open(name, account if isinstance(account, str) else None)
+            self._core.open(name, account)
         except AtlasError as error:
             found.append(Failure(f"{where}.provider", error.message, error.hint))
         return kind

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,9 @@ class KeyRingFile:
             return made
         except OSError as error:
             raise ConfigError(f"cannot read the keys in {path}: {error.strerror or error}") from None
+        if path.stat().st_uid not in (os.geteuid(), path.parent.stat().st_uid):
+            hint = "somebody else may know them: replace the file, and rotate every session"
+            raise ConfigError(f"the keys in {path} belong neither to you nor to the owner of their folder", hint=hint)
         if path.stat().st_mode & 0o077:
             hint = f"run `chmod 600 {path}`; if others may have read it, replace it"
             raise ConfigError(f"others can read the keys in {path}", hint=hint)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import logging
 import signal
 import socket
@@ -121,9 +122,24 @@ class _Service:
 
     @property
     def _url(self) -> str:
-        """Where it is reached by who is on this machine, or by the host it listens on."""
-        port = self._door.getsockname()[1]
-        return f"http://[{self._host}]:{port}" if ":" in self._host else f"http://{self._host}:{port}"
+        """Where it is reached by who is on this machine, or by the host it listens on.
+
+        All addresses are none: a request that names ``0.0.0.0`` as its host is refused.
+        """
+        host, port = self._host, self._door.getsockname()[1]
+        with contextlib.suppress(ValueError):
+            address = ipaddress.ip_address(host)
+            host = {4: "127.0.0.1", 6: "::1"}[address.version] if address.is_unspecified else host
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def _say_what_is_open(self) -> None:
+        """Plain HTTP that others can reach, unless a proxy with TLS is named as the way in."""
+        public = self._settings.public_url or ""
+        if not public.startswith("https://") and not ipaddress.ip_address(self._door.getsockname()[0]).is_loopback:
+            _log.warning(
+                "listens on %s, beyond this machine, in plain http: keys and tokens travel in clear; put a proxy with TLS "
+                "before it and name it by public_url", self._host
+            )  # fmt: skip
 
     async def run(self, url: str, name: str, core: Callable[[], Core], clock: Clock) -> int:
         path = store_path(url)
@@ -137,6 +153,7 @@ class _Service:
             name=name,
         )
         companion.public_url = companion.public_url or self._url
+        self._say_what_is_open()
         stopping = asyncio.Event()
         with self._heeding(stopping):
             try:
@@ -174,7 +191,8 @@ class _Service:
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=False,
+            proxy_headers=bool(self._settings.trusted_proxies),
+            forwarded_allow_ips=list(self._settings.trusted_proxies),
             timeout_keep_alive=30,
             timeout_graceful_shutdown=max(1, int(self._stop_s)),
             backlog=2048,

@@ -14,6 +14,9 @@ __all__ = ["Receive", "digest", "parse", "read", "replayed", "too_large"]
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
+#: How often arrays and objects may be nested: more than any request needs.
+_DEPTH = 64
+
 
 async def read(receive: Receive, *, most: int, within_s: float) -> bytes:
     """All of it. Raises Refusal: 413, 408, and 400 when the client left."""
@@ -43,6 +46,8 @@ def parse(body: bytes) -> Any:
     """What the JSON says. Raises Refusal (400) for what is none: NaN, twice the same name, half a character are no JSON here."""
     try:
         told = json.loads(body.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_object)
+        if _is_deeper(told, _DEPTH):
+            raise RecursionError  # whatever reads it next may give up sooner than the parser
         json.dumps(told, ensure_ascii=False).encode("utf-8")  # a lone surrogate cannot be written
     except (ValueError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else _why(error)
@@ -68,6 +73,14 @@ def replayed(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    """Whether arrays and objects are nested more than `depth` times."""
+    if not isinstance(value, dict | list):
+        return False
+    inside = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_is_deeper(one, depth - 1) for one in inside)
 
 
 def _no_number(text: str) -> NoReturn:

@@ -27,6 +27,7 @@ class KnownKeys:
         self._keys: Mapping[str, AccessKey] = {}
         self._read_at = -math.inf
         self._reading: asyncio.Task[None] | None = None
+        self._changes = 0
 
     async def find(self, presented: str) -> Caller | None:
         """Whose key that is, None when it is nobody's, or revoked."""
@@ -42,6 +43,7 @@ class KnownKeys:
 
     def forget(self) -> None:
         """The list has changed: it is read before it is used again."""
+        self._changes += 1
         self._read_at = -math.inf
 
     def _caller(self, presented: str) -> Caller | None:
@@ -63,10 +65,14 @@ class KnownKeys:
         wait_s = self._bounds.keys_again_s - self._age_s()
         if wait_s > 0:
             await self._clock.sleep(wait_s)
-        now = self._clock.monotonic()
-        try:
-            self._keys = {key.hash: key for key in await self._store.keys()}
-        except StoreUnavailable:
-            if self._read_at == -math.inf:
-                raise
-        self._read_at = now
+        while True:
+            now, changes = self._clock.monotonic(), self._changes
+            try:
+                found = {key.hash: key for key in await self._store.keys()}
+            except StoreUnavailable:
+                if self._read_at == -math.inf:
+                    raise
+                found = dict(self._keys)
+            if changes == self._changes:
+                break  # else it may have been read before the change
+        self._keys, self._read_at = found, now
