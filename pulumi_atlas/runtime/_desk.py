@@ -121,8 +121,13 @@ class Desk:
     def age_s(self, job: Job, session: Session) -> float:
         """How old its pod is at least, known to be there since before the work on its present state began. A wall clock
         that was turned back makes it no younger than that work."""
-        by_wall = self.clock.now() - (session.cost_since or session.created_at)
-        return max(by_wall, self.clock.monotonic() - job.began)
+        return max(self.pod_age_s(session), self.clock.monotonic() - job.began)
+
+    def pod_age_s(self, session: Session) -> float:
+        """How old its pod is. A wall clock that was turned on makes it no older than its session."""
+        by_wall = max(0.0, self.clock.now() - (session.cost_since or session.created_at))
+        live = self.ledger.live.get(session.id)
+        return by_wall if live is None else min(by_wall, self.clock.monotonic() - live.born_mono)
 
     # -- providers
 

@@ -22,12 +22,13 @@ class Live:
         *("active_mono", "active_at", "keep_mono", "keep_until", "grace_mono", "source", "touches", "dirty"),
         *("idle_ttl_s", "warn_before_s", "max_lifetime_s", "expires_at", "paused_at", "paused_ttl_s", "on_idle"),
         *("budget", "cost_settled", "cost_per_hour", "cost_since", "warned", "touch_hash", "guard_hash"),
-        *("settling", "looked_at"),
+        *("settling", "looked_at", "born_mono"),
     )
 
     def __init__(self, session: Session, now: Moment) -> None:
         self.id, self.owner, self.provider, self.account = session.id, session.owner, session.provider, session.account
         self.touch_hash, self.guard_hash = session.touch_hash, session.guard_hash
+        self.born_mono = min(now.mono, now.mono_of(session.created_at))
         self.active_at = session.active_at or session.created_at
         self.active_mono = min(now.mono, now.mono_of(self.active_at))
         self.keep_until: float | None = session.keep_until

@@ -63,7 +63,7 @@ class Usable:
         listed = next((pod for pod in listing if pod.id == session.pod_id), None)
         if listed is not None:
             return listed
-        verdict, pod = await self._desk.presence(opened, session, age_s=self._age_s(session))
+        verdict, pod = await self._desk.presence(opened, session, age_s=self._desk.pod_age_s(session))
         if verdict == "not_sure" and pod is None:
             raise ProviderFailure("its pod is not found, and it is not sure that it is gone")
         return None if verdict == "gone" else pod
@@ -85,6 +85,3 @@ class Usable:
             path = wanted.path if wanted else None
             verdict = "usable" if port is not None and await probe.answers(pod, port, path) else "wait"
         return Found("usable", pod) if verdict == "usable" else None
-
-    def _age_s(self, session: Session) -> float:
-        return max(0.0, self._desk.clock.now() - (session.cost_since or session.created_at))

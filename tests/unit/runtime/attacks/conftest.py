@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-_HERE = Path(__file__).parent
-sys.path[:0] = [str(_HERE.with_name("core")), str(_HERE.with_name("watch")), str(_HERE.with_name("store"))]
+sys.path.insert(0, str(Path(__file__).parent.with_name("core")))
+sys.path.insert(0, str(Path(__file__).parent.with_name("watch")))
+sys.path.insert(0, str(Path(__file__).parent.with_name("store")))
 
 from core_kit import Stage, install
 

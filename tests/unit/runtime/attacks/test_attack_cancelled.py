@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from core_kit import Stage, install, play
+from store_kit import a_session
 
 from pulumi_atlas.models.session import SessionRequest
 from pulumi_atlas.providers.mock import MockProvider
+from pulumi_atlas.runtime.ledger import Change, Ledger, SessionGone
+from pulumi_atlas.runtime.store.sqlite import SqliteStore
+from pulumi_atlas.testing.clock import SimulatedClock
 from pulumi_atlas.testing.sessions import MemoryStore
 
 
@@ -64,8 +69,6 @@ def test_a_close_whose_caller_leaves_ends_the_pod(stage: Stage) -> None:
 
 
 def test_a_touch_after_an_end_whose_caller_left_is_not_acknowledged(stage: Stage) -> None:
-    from pulumi_atlas.runtime.ledger import SessionGone
-
     store = stage.store = SlowStore()
 
     async def act() -> None:
@@ -168,3 +171,27 @@ def test_a_reaper_that_begins_again_forgets_nobody(stage: Stage, monkeypatch: py
         assert not stage.pods()
 
     play(stage, act)
+
+
+def test_a_change_in_a_file_whose_caller_leaves_is_taken_in(tmp_path: Path) -> None:
+    async def act() -> None:
+        store, clock = SqliteStore(tmp_path / "sessions.db"), SimulatedClock()
+        await store.open(name="x", now=clock.now())
+        try:
+            ledger = Ledger(store, clock)
+            await ledger.add(a_session(), "operator")
+            told = asyncio.Event()
+            ledger.listeners.append(lambda session, events: told.set())
+            task = asyncio.ensure_future(
+                ledger.change("s1", lambda session: Change("key:k1", "closed", to="terminating"))
+            )
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait_for(told.wait(), 30)
+            assert ledger["s1"].is_gone and ledger["s1"].settling is None
+            kept = await store.get("s1")
+            assert kept is not None and kept.state == "terminating"
+        finally:
+            await store.aclose()
+
+    asyncio.run(act())
