@@ -15,6 +15,7 @@ from pulumi_atlas.rules.sessions.lease import price_of
 from pulumi_atlas.rules.sessions.renting import Next, after_failure, after_search, price_is_missing
 from pulumi_atlas.rules.waiting import pause_s
 from pulumi_atlas.runtime._desk import Desk, Job
+from pulumi_atlas.runtime._redaction import Redactor
 from pulumi_atlas.runtime._usable import Usable
 from pulumi_atlas.runtime.access import Secrets, pod_environment, unseal
 from pulumi_atlas.runtime.ledger import Change, Happened
@@ -75,7 +76,7 @@ class Renting:
             await self._fail(session, error.message, births=births)
             return
         job.tries += 1
-        await self._told(session, error)
+        await self._told(session, error.message)
         await self._desk.wait(job, max(1.0, verdict.wait_s))
 
     async def _create(self, job: Job, session: Session, opened: Opened, spec: ComputeSpec) -> None:
@@ -89,7 +90,8 @@ class Renting:
                     opened, "create_compute", lambda p: p.create_compute(spec, tag), broken=UnknownOutcome
                 )
             except AtlasError as error:
-                if not await self._another_try(job, session, error):
+                why = _without_secrets(error.message, spec)
+                if not await self._another_try(job, session, error, why):
                     return
                 continue
             finally:
@@ -99,19 +101,19 @@ class Renting:
             failpoints.reach("session.create.4")
             return
 
-    async def _another_try(self, job: Job, session: Session, error: AtlasError) -> bool:
+    async def _another_try(self, job: Job, session: Session, error: AtlasError, why: str) -> bool:
         """Whether to send it again, after a wait. When it is in doubt, its row says so: it is looked for next."""
         verdict = self._verdict(job, session, error)
         if verdict.act == "look":
             job.sent_at = self._desk.clock.monotonic()
-            await self._told(session, error)
+            await self._told(session, why)
             return False
         if verdict.act == "give_up":
             gone = self._note(session, session.birth or "", "gone")
-            await self._fail(session, error.message, births=(gone,))
+            await self._fail(session, why, births=(gone,))
             return False
         job.tries += 1
-        await self._told(session, error)
+        await self._told(session, why)
         await self._desk.wait(job, verdict.wait_s)
         if self._desk.has_changed(job):
             await self._withdraw(session)
@@ -264,13 +266,13 @@ class Renting:
             pod_id=pod_id,
         )
 
-    async def _told(self, session: Session, error: AtlasError) -> Session:
+    async def _told(self, session: Session, why: str) -> Session:
         """Why it is not going on, for whoever looks at the session."""
 
         def decide(now: Session) -> Change | None:
             if now.state not in ("requested", "provisioning"):
                 return None
-            return None if now.reason == error.message else Change("provider", now.cause, reason=error.message)
+            return None if now.reason == why else Change("provider", now.cause, reason=why)
 
         return await self._desk.ledger.change(session.id, decide)
 
@@ -307,3 +309,9 @@ class Renting:
 def _since(created: datetime | None, opened_at: float, now: float) -> float:
     """From when on it costs money: by the provider's word, within what can be true."""
     return now if created is None else min(now, max(opened_at, created.timestamp()))
+
+
+def _without_secrets(text: str, spec: ComputeSpec) -> str:
+    """A cloud may repeat what it was sent; what is sealed in the store must not come back to it as a reason."""
+    options = [one for one in spec.provider_options.values() if isinstance(one, str)]
+    return Redactor([*spec.env.values(), *options])(text)

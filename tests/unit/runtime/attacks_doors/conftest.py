@@ -1,8 +1,8 @@
-"""The kit of the HTTP tests, here too."""
+"""The kits of the tests of HTTP and of the core, here too."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "http"))
+sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("http", "core")]
