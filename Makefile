@@ -53,7 +53,7 @@ bench: setup ## Measure the figures that the README claims, each against its cou
 	@$(PY) -m benchmarks $(ARGS)
 
 .PHONY: faults
-faults: setup ## The full fault campaigns: 50 rounds each, 100 of reconciliation (ARGS="--rounds N --only NAME" for others)
+faults: setup ## The full fault campaigns: 50 rounds each, 100 of reconciliation, 10000 operations on sessions (ARGS="--rounds N --only NAME")
 	@$(PY) -m tests.faults $(ARGS)
 
 .PHONY: lock

@@ -24,7 +24,11 @@ from tests.faults.sessions_stage import Stage, stage
 __all__ = ["FaultTally", "run"]
 
 _COUNTS = ("duplicated", "forgotten", "killed_early", "foreign_touched", "failed")
-_FLUSH_S = 5.0
+_FLUSH_S, _GRACE_S = 5.0, 120.0
+#: Waits of the companion that are shortened, so that the end comes sooner; the rest is as it comes.
+_SETTINGS: dict[str, Any] = {
+    "orphan_sweep": "on", "orphan_min_age_s": 120, "irrevocable_retry_s": 300, "max_kills_per_minute": 30,
+}  # fmt: skip
 _AWAY = "somebody-else"
 #: By which a session may end without its user or its time having ended it.
 _EXCUSED = {"closed", "pause", "provision_failed", "provision_timeout", "lifetime", "paused_too_long", "no_price"}
@@ -73,12 +77,14 @@ class FaultTally:
 
 @dataclass
 class _Known:
-    """What is known of a session from outside. Times are monotonic: of its last acknowledged touch, and of a wish to keep it."""
+    """What is known of a session from outside. Times are monotonic: of its last acknowledged touch, until when it was
+    to be kept, and until when a restart gives it grace."""
 
     idle_ttl_s: float
     used: bool
     active: float = -math.inf
     keep: float = -math.inf
+    grace: float = -math.inf
 
 
 def run(operations: int, *, seed: int = 0, workers: int = 1, folder: Path | None = None) -> FaultTally:
@@ -86,7 +92,7 @@ def run(operations: int, *, seed: int = 0, workers: int = 1, folder: Path | None
     place = Path(tempfile.mkdtemp(prefix="atlas-sessions-", dir=folder))
     tally = FaultTally()
     try:
-        with stage(place, seed, orphan_sweep="on", max_kills_per_minute=30) as made, _listening(tally):
+        with stage(place, seed, **_SETTINGS) as made, _listening(tally):
             asyncio.run(_Play(made, tally).whole(operations))
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -159,7 +165,7 @@ class _Play:
         ident = self._some("ready", "provisioning")
         if ident is not None and self.known[ident].used:
             await self.stage.companion.touch(ident, "http")
-            self.known[ident].active = self.now
+            self.known[ident].active, self.known[ident].grace = self.now, -math.inf
 
     async def _wait(self) -> None:
         await self.stage.clock.advance(self.chance.choice([0.5, 2.0, 2.0, 5.0, 15.0, 40.0]))
@@ -223,6 +229,8 @@ class _Play:
             one.active += down_s
         self.away = not self.away and self.chance.random() < 0.15
         self.stage.world.switch_account(_AWAY if self.away else None)
+        for one in self.known.values():
+            one.grace = self.now + _GRACE_S
         await self.stage.start()
 
     def _some(self, *states: str) -> str | None:
@@ -237,11 +245,11 @@ class _Play:
         if known is None or not any(event.kind == "status" for event in events):
             return
         if session.state == "ready":
-            known.active = max(known.active, self.now)
+            known.active, known.grace = max(known.active, self.now), -math.inf
         if session.state in ("terminating", "pausing"):
             self.tally.ended[session.cause] += 1
             if session.cause == "idle":
-                early = max(known.active + known.idle_ttl_s, known.keep) - self.now
+                early = max(known.active + known.idle_ttl_s, known.keep, known.grace) - self.now
                 self.tally.note("killed_early", [f"{session.id} by {early:.3f} s"] if early > 1e-6 else [])
             elif session.cause not in _EXCUSED and not self._has_stopped(session):
                 self.tally.note("killed_early", [f"{session.id} as {session.cause}: {session.reason}"])
@@ -269,7 +277,7 @@ class _Play:
             await self.stage.stop()
             self.stage.world.switch_account(_AWAY if away else None)
             await self.stage.start()
-            await self.stage.clock.advance(4000)
+            await self.stage.clock.advance(1200)
             self._look()
         states = await self.stage.states()
         self.tally.note("forgotten", [f"{i} is {s}" for i, s in states.items() if s not in ("terminated", "failed")])
