@@ -68,7 +68,7 @@ def networks_of(texts: Iterable[str]) -> tuple[Network, ...]:
 
 def judge_address(address: Address, *, scheme: Literal["http", "https"], allowed: Iterable[Network]) -> str | None:
     """Why a request may not go there; None when it may. Plain `http` only within `allowed`, where everything may."""
-    if any(one.version == spelled.version and spelled in one for one in allowed for spelled in _spellings(address)):
+    if any(spelled in one for one in allowed for spelled in _spellings(address)):
         return None
     what = _special(address)
     if what is not None:

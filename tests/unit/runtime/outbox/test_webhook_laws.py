@@ -158,6 +158,27 @@ def test_no_special_address_is_allowed_by_itself(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("::", "an address of this machine"),
+        ("::1", "loopback"),
+        ("::ffff:8.8.8.8", "an IPv4 address in disguise"),
+        ("64:ff9b::808:808", "an IPv4 address in disguise"),
+        ("64:ff9b:1::1", "an IPv4 address in disguise"),
+        ("fd00::1", "private"),
+        ("fe80::1", "link-local"),
+        ("ff02::1", "multicast"),
+        ("4000::1", "reserved"),
+        ("10.0.0.1", "private"),
+        ("100.64.0.1", "an address of a carrier's network"),
+    ],
+)
+def test_the_reason_says_what_the_address_is(text: str, what: str) -> None:
+    address = ip_address(text)
+    assert judge_address(address, scheme="https", allowed=()) == f"{address} is {what}"
+
+
+@pytest.mark.parametrize(
     "text",
     [
         *("8.8.8.8", "1.1.1.1", "100.63.255.255", "100.128.0.0", "172.32.0.1", "126.255.255.255", "169.253.1.1"),
