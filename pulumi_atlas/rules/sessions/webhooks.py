@@ -91,7 +91,7 @@ def retry_after_s(value: str | None, *, now: float) -> float | None:
         return float(text)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for numbers beyond any calendar
         return None
     at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
     return max(0.0, (at - datetime.fromtimestamp(now, UTC)).total_seconds())

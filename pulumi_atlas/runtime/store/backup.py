@@ -79,7 +79,8 @@ def backup(url: str, folder: Path, *, now: float | None = None) -> Backup:
     draft = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
         with _storage(draft):
-            draft.mkdir(mode=0o700, parents=True)
+            files.make_private_folder(draft.parent)
+            draft.mkdir(mode=0o700)
             _copy(store, draft / _STORE)
             if keyring_path(store).exists():  # after the store: a ring only grows
                 files.write_atomically(draft / _KEYS, keyring_path(store).read_bytes())
