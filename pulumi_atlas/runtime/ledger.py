@@ -20,7 +20,9 @@ from pulumi_atlas.models.session import GONE_STATES, Cause, Session, SessionEven
 from pulumi_atlas.rules.clock import Clock
 from pulumi_atlas.rules.sessions.gaps import Gap, lost_s, with_gap, without_future
 from pulumi_atlas.rules.sessions.lease import Moment, Verdict, judge
+from pulumi_atlas.rules.sessions.nearest import first_look
 from pulumi_atlas.rules.sessions.states import may_follow
+from pulumi_atlas.runtime._collection import no_collection
 from pulumi_atlas.runtime._live import Live
 from pulumi_atlas.runtime.store.contract import Answered, BirthNote, Stale, Store
 from pulumi_atlas.runtime.view import shown
@@ -104,16 +106,21 @@ class Ledger:
         down_s = max(0.0, now.wall - alive_at) if alive_at is not None else 0.0
         self._gaps = gaps = with_gap(without_future(gaps, now.wall), now.wall - down_s, now.wall)
         self._gaps_noted = False
-        async for session in self.store.live():
-            live = Live(session, now)
-            live.active_mono = min(now.mono, live.active_mono + lost_s(gaps, live.active_at))
-            if live.keep_mono is not None and down_s >= _LONG_S:
-                live.keep_mono += down_s
-                self._keep_at(live, now)
-            live.grace_mono = now.mono + grace_s
-            self._enter(live)
-            self.reindex(live, now)
-            each(session)
+        with no_collection():
+            async for session in self.store.live():
+                live = Live(session, now)
+                live.active_mono = min(now.mono, live.active_mono + lost_s(gaps, live.active_at))
+                if live.keep_mono is not None and down_s >= _LONG_S:
+                    live.keep_mono += down_s
+                    self._keep_at(live, now)
+                live.grace_mono = now.mono + grace_s
+                self._enter(live)
+                live.looked_at = first_look(live, now)
+                if live.looked_at is not None:
+                    self._index.append((live.looked_at, next(self._order), live.id))
+                each(session)
+        heapq.heapify(self._index)
+        self.earlier.set()
         return len(self.live)
 
     def clock_turned(self, by_s: float) -> None:
@@ -309,7 +316,11 @@ class Ledger:
         self.live[live.id] = live
         self.states[live.state] += 1
         if live.owner is not None:
-            self._owners.setdefault(live.owner, set()).add(live.id)
+            mine = self._owners.get(live.owner)
+            if mine is None:
+                self._owners[live.owner] = {live.id}
+            else:
+                mine.add(live.id)
 
     def _leave(self, live: Live) -> None:
         del self.live[live.id]

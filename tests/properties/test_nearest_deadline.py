@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pulumi_atlas.models.session import SessionState
-from pulumi_atlas.rules.sessions.lease import Moment, deadlines
-from pulumi_atlas.rules.sessions.nearest import nearest
+from pulumi_atlas.rules.sessions.lease import Moment, deadlines, judge
+from pulumi_atlas.rules.sessions.nearest import first_look, nearest
 
 SPAN = st.floats(0.001, 1e6)
 TIME = st.floats(0, 1e6)
@@ -74,3 +74,11 @@ def test_the_nearest_is_the_first_of_all(row: Row, now: Moment) -> None:
         assert found.warn_at is None
     else:
         assert found.warn_at == pytest.approx(first[0].warn_at, abs=1e-6)
+
+
+@given(ROWS, st.builds(Moment, TIME, TIME))
+def test_the_first_look_is_never_too_late(row: Row, now: Moment) -> None:
+    wanted, found = judge(row, now).look_at, first_look(row, now)
+    assert (found is None) == (wanted is None)
+    if found is not None and wanted is not None:
+        assert found <= wanted + 1e-6
