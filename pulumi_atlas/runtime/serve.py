@@ -204,7 +204,6 @@ class _Service:
             companion,
             listen=self._host,
             bounds=self._bounds,
-            metrics=companion.metrics,
             crowded=lambda: len(connections) > most,
         )
         return server

@@ -23,7 +23,6 @@ from pulumi_atlas.runtime.http.openapi import with_roles
 from pulumi_atlas.runtime.http.origins import Hosts, Origins
 from pulumi_atlas.runtime.http.roles import ROUTES
 from pulumi_atlas.runtime.http.touch import Touch
-from pulumi_atlas.runtime.metrics import Metrics
 
 __all__ = ["make_app", "published"]
 
@@ -33,22 +32,21 @@ def make_app(
     *,
     listen: str | None = None,
     bounds: Bounds | None = None,
-    metrics: Metrics | None = None,
     observe: Observe | None = None,
     crowded: Callable[[], bool] = lambda: False,
 ) -> Gate:
     """The application of this companion, for one event loop.
 
-    `listen`: the host that it listens on. `metrics`: the figures that are kept of it. `observe` is told of each request
-    beside the access log. `crowded`: whether there are too many connections.
+    `listen`: the host that it listens on. `observe` is told of each request beside the access log. `crowded`: whether there
+    are too many connections.
     """
     bounds = bounds or Bounds()
     known = KnownKeys(companion.store, companion.ledger.clock, bounds)
     doorkeeper = Doorkeeper(companion, known)
     hosts = Hosts(companion.settings, listen)
     roles = next(route.roles for route in ROUTES if route.path.endswith("/touch"))
-    common = CommonTouch(companion, known, hosts, roles=roles, safe=SAFE, metrics=metrics)
-    inner = _framework(companion, metrics, bounds, known, doorkeeper.still, common.tell)
+    common = CommonTouch(companion, known, hosts, roles=roles, safe=SAFE)
+    inner = _framework(companion, bounds, known, doorkeeper.still, common.tell)
     return Gate(
         companion,
         inner,
@@ -56,7 +54,7 @@ def make_app(
         hosts=hosts,
         origins=Origins(companion.settings),
         bounds=bounds,
-        touch=Touch(companion, bounds, metrics),
+        touch=Touch(companion, bounds),
         common=common,
         observe=_both(observe),
         crowded=crowded,
@@ -66,7 +64,7 @@ def make_app(
 def published() -> dict[str, Any]:
     """The document of the API, without a companion: only the shapes of the routes matter for it."""
     nobody = cast(Any, None)
-    return _framework(nobody, nobody, Bounds(), nobody, nobody, nobody).openapi()
+    return _framework(nobody, Bounds(), nobody, nobody, nobody).openapi()
 
 
 class _Bare(FastAPI):
@@ -83,7 +81,6 @@ class _Bare(FastAPI):
 
 def _framework(
     companion: Companion,
-    metrics: Metrics | None,
     bounds: Bounds,
     known: KnownKeys,
     still_may: StillMay,
@@ -99,11 +96,11 @@ def _framework(
         separate_input_output_schemas=False,
     )
     routers = (
-        sessions.routes(companion, metrics),
+        sessions.routes(companion),
         events.routes(companion, bounds, Streams(bounds), still_may),
         operations.routes(companion),
         keys.routes(companion, known),
-        probes.routes(companion, metrics, tell),
+        probes.routes(companion, tell),
     )
     _check(routers)
     for router in routers:

@@ -20,11 +20,10 @@ from pulumi_atlas.runtime.http.origins import Hosts
 from pulumi_atlas.runtime.http.roles import Role
 from pulumi_atlas.runtime.http.touch import touched
 from pulumi_atlas.runtime.ledger import Live
-from pulumi_atlas.runtime.metrics import Metrics
 
 __all__ = ["CommonTouch"]
 
-_BEFORE, _BEHIND = len("/v1/sessions/"), len("/touch")
+_FOLDER, _VERB = "/v1/sessions/", "/touch"
 _JSON = (b"content-type", b"application/json")
 _BODY = re.compile(
     rb'\{"source": ?"([a-z0-9_-]{1,32})"(?:, ?"idle_s": ?([0-9]{1,7}(?:\.[0-9]{1,6})?))?(?:, ?"count": ?([1-9][0-9]{0,9}))?\}'
@@ -42,9 +41,8 @@ class CommonTouch:
         *,
         roles: frozenset[Role],
         safe: tuple[tuple[bytes, bytes], ...],
-        metrics: Metrics | None,
     ) -> None:
-        self._keys, self._hosts, self._metrics = keys, hosts, metrics
+        self._keys, self._hosts, self._metrics = keys, hosts, companion.metrics
         self._ledger, self._live = companion.ledger, companion.ledger.live
         self._counted = dict.fromkeys(companion.settings.touch_sources, 0)  # since `tell`
         assert {"session", "guard"} <= roles, "a session's own keys touch it"
@@ -54,8 +52,9 @@ class CommonTouch:
         self, scope: MutableMapping[str, Any], receive: Receive, send: Callable[[Any], Awaitable[None]]
     ) -> Receive | None:
         """None: it is answered. Else the gate goes on with the `receive` that is returned."""
-        live = self._live.get(scope["path"][_BEFORE:-_BEHIND])
-        if live is None or scope["query_string"]:
+        path: str = scope["path"]
+        live = self._live.get(path[len(_FOLDER) : -len(_VERB)])
+        if live is None or scope["query_string"] or not path.startswith(_FOLDER):
             return receive
         length = self._let_in(live, scope["headers"])
         if length is None:
@@ -80,7 +79,7 @@ class CommonTouch:
     def tell(self) -> None:
         """Bring the figures up to date; a counter for each touch would take longer than the touch."""
         for source, count in self._counted.items():
-            if self._metrics is not None and count:
+            if count:
                 self._metrics.touch(source, count)
             self._counted[source] = 0
 

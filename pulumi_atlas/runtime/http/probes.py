@@ -12,7 +12,7 @@ from pulumi_atlas.runtime.companion import Companion
 from pulumi_atlas.runtime.http.answers import answer, caller_of, problems
 from pulumi_atlas.runtime.http.caller import Caller
 from pulumi_atlas.runtime.http.shapes import Health
-from pulumi_atlas.runtime.metrics import CONTENT_TYPE, Metrics
+from pulumi_atlas.runtime.metrics import CONTENT_TYPE
 
 __all__ = ["routes"]
 
@@ -20,8 +20,8 @@ Asking = Annotated[Caller, Depends(caller_of)]
 _UNREADY: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "It has not begun, or is stopping"}}
 
 
-def routes(companion: Companion, metrics: Metrics | None, tell: Callable[[], None]) -> APIRouter:
-    """The router, for this companion. `tell` brings the metrics up to date."""
+def routes(companion: Companion, tell: Callable[[], None]) -> APIRouter:
+    """The router, for this companion. `tell` brings its figures up to date."""
     router = APIRouter(tags=["probes"])
 
     @router.get("/healthz", response_model=Health)
@@ -42,7 +42,7 @@ def routes(companion: Companion, metrics: Metrics | None, tell: Callable[[], Non
     async def figures(caller: Asking) -> Response:
         """For Prometheus."""
         tell()
-        return Response(b"" if metrics is None else metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+        return Response(companion.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     return router
 

@@ -28,7 +28,6 @@ from pulumi_atlas.runtime.http.shapes import (
     TouchView,
     VerifierView,
 )
-from pulumi_atlas.runtime.metrics import Metrics
 
 __all__ = ["routes"]
 
@@ -41,10 +40,10 @@ IdempotencyKey = Annotated[str | None, Header(pattern=r"^[!-~]{1,255}$")]
 _GONE = problems(404, 409, 410)
 
 
-def routes(companion: Companion, metrics: Metrics | None) -> APIRouter:
+def routes(companion: Companion) -> APIRouter:
     """The router, for this companion."""
     router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
-    _opening(router, companion, metrics)
+    _opening(router, companion)
     _reading(router, companion)
     _keeping(router, companion)
     _power(router, companion)
@@ -52,7 +51,7 @@ def routes(companion: Companion, metrics: Metrics | None) -> APIRouter:
     return router
 
 
-def _opening(router: APIRouter, companion: Companion, metrics: Metrics | None) -> None:
+def _opening(router: APIRouter, companion: Companion) -> None:
     under_way: set[tuple[str, str]] = set()
 
     @router.post("", status_code=201, response_model=OpenedView, responses=problems(402, 408, 409, 413, 415, 429, 502))
@@ -68,8 +67,7 @@ def _opening(router: APIRouter, companion: Companion, metrics: Metrics | None) -
         try:
             opened = await _opened(companion, under_way, request, caller, idempotency_key)
         except (InvalidSpec, RateLimited, InsufficientFunds):
-            if metrics is not None:
-                metrics.refused(request.template)
+            companion.metrics.refused(request.template)
             raise
         shown = companion.show(opened.session)
         if wait is not None:

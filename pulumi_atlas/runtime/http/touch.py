@@ -16,7 +16,6 @@ from pulumi_atlas.runtime.http.bounds import Bounds
 from pulumi_atlas.runtime.http.head import Head
 from pulumi_atlas.runtime.http.problem import Refusal
 from pulumi_atlas.runtime.ledger import Live
-from pulumi_atlas.runtime.metrics import Metrics
 
 __all__ = ["Touch", "touched"]
 
@@ -30,17 +29,17 @@ _JSON = (b"content-type", b"application/json")
 class Touch:
     """``POST /v1/sessions/{id}/touch`` for whoever may. Answers from memory alone; the store may be full."""
 
-    def __init__(self, companion: Companion, bounds: Bounds, metrics: Metrics | None) -> None:
-        self._companion, self._bounds, self._metrics = companion, bounds, metrics
+    def __init__(self, companion: Companion, bounds: Bounds) -> None:
+        self._companion, self._bounds, self._metrics = companion, bounds, companion.metrics
         self._counts = frozenset(companion.settings.touch_sources)
 
     async def __call__(self, session_id: str, head: Head, receive: Receive) -> tuple[list[tuple[bytes, bytes]], bytes]:
         """Headers and body of the 200. Raises Refusal, InvalidSpec, NotFound, SessionGone."""
         source, idle_s, count = await self._asked(head, receive) if head.has_body else ("client", 0.0, 1)
         live = await self._companion.touch(session_id, source, idle_s=idle_s, count=count)
-        if self._metrics is not None and source in self._counts:
+        if source in self._counts:
             self._metrics.touch(source, count)
-        elif self._metrics is not None:
+        else:
             self._metrics.touch_ignored()
         body = touched(live, self._companion.ledger.moment())
         return [_JSON, (b"content-length", b"%d" % len(body))], body

@@ -9,10 +9,7 @@ from typing import Any
 import pytest
 from http_kit import problem, run, staged
 
-from pulumi_atlas.runtime.http.app import make_app
-from pulumi_atlas.runtime.http.bounds import Bounds
 from pulumi_atlas.runtime.http.shapes import TouchView
-from pulumi_atlas.runtime.metrics import Metrics
 from pulumi_atlas.testing.clock import SimulatedClock
 
 
@@ -47,8 +44,6 @@ def test_a_source_that_is_not_switched_on_is_answered_and_is_no_activity(tmp_pat
         clock = SimulatedClock()
         async with staged(tmp_path, clock=clock, touch_sources=("http",)) as stage:
             session = await stage.session()
-            metrics = Metrics(stage.companion.ledger, sources=("http",))
-            stage.app = make_app(stage.companion, metrics=metrics, bounds=Bounds(keys_again_s=0.0))
             async with stage.client(session.touch) as client:
                 await clock.advance(100)
                 for source in ("client", "gpu", "new-word"):
