@@ -11,9 +11,10 @@ __all__ = ["Frozen", "WholeNumber"]
 
 
 class Frozen(BaseModel):
-    """A frozen value. Unknown fields are errors, so that a misspelt one is reported."""
+    """A frozen value. Unknown fields are errors, so that a misspelt one is reported; no error repeats what was given, since
+    that may be a secret."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants", hide_input_in_errors=True)
 
 
 def _whole(value: Any) -> Any:

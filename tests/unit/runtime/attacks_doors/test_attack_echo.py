@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from core_kit import Stage, install, play
+from pydantic import ValidationError
 
 from pulumi_atlas.errors import AtlasError, InsufficientFunds, NoCapacity, ProviderFailure, UnknownOutcome
 from pulumi_atlas.models import Compute, ComputeSpec
+from pulumi_atlas.models.session import SessionSpec
 from pulumi_atlas.providers.mock import MockProvider
 
 SECRET = "hunter2-hunter2"
@@ -41,3 +43,15 @@ def test_what_the_cloud_repeats_is_kept_out(
 
     play(stage, act)
     stage.companion.feed.close()
+
+
+@pytest.mark.parametrize("env", [{"A": [SECRET]}, {f"A={SECRET}": "b"}, SECRET])
+def test_a_spec_that_is_none_repeats_nothing_of_itself(env: Any) -> None:
+    """Its error reaches the log with the traceback, where nobody knows the value for a secret."""
+    with pytest.raises(ValidationError) as caught:
+        SessionSpec.model_validate({"provider": "mock", "env": env})
+    assert "SessionSpec" in str(caught.value)
+    if isinstance(env, str) or "A" in env:
+        assert SECRET not in str(caught.value)
+    else:  # a name is told
+        assert "input_value" not in str(caught.value)
