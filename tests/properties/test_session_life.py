@@ -245,7 +245,7 @@ class SessionLife(RuleBasedStateMachine):
         except Crash:
             self._after()
             return
-        self.flushed = self.now
+        self.flushed = math.nextafter(self.now, math.inf)
         self._restarted(0.0)
 
     @precondition(lambda self: any(known.state == "ready" for known in self.model.values()))
@@ -392,8 +392,8 @@ class SessionLife(RuleBasedStateMachine):
         for ident in [one for one in self.model if one not in rows]:
             del self.model[ident]
         for known in self.model.values():
-            kept = [at for at in known.touched if at <= self.flushed]
-            lost = [at for at in known.touched if at > self.flushed]
+            kept = [at for at in known.touched if at < self.flushed]  # at the same moment: before it, or behind it
+            lost = [at for at in known.touched if at >= self.flushed]
             if lost:
                 known.low = max([*kept, known.written], default=-math.inf)
             known.touched = kept
