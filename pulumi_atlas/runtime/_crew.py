@@ -96,12 +96,12 @@ class Crew:
         self._tasks.clear()
         await self.outbox.aclose()
 
-    async def flush(self) -> None:
-        """Make activity durable, once. Raises StoreUnavailable; it then stays in memory."""
+    async def flush(self, *, stopping: bool = False) -> None:
+        """Make activity durable, once; `stopping`: for the last time. Raises StoreUnavailable; it then stays in memory."""
         failpoints.reach("session.flush.1")
         began = self.clock.monotonic()
         try:
-            await self.ledger.flush()
+            await self.ledger.flush(stopping=stopping)
         except StoreUnavailable:
             self.metrics.store_failed()
             raise

@@ -85,8 +85,10 @@ class Companion:
             alive_at=self.custody.alive_at,
             grace_s=self.settings.grace_s,
             gaps=self.custody.gaps,
+            touches_lost=self.custody.alive_at is not None and not self.custody.stopped,
             each=lambda one: self._changed(one, ()),
         )
+        await self.ledger.flush()  # from now on, an end without a word is known as one
         working = {one.id: one.state for one in self.ledger.live.values() if act_for(one.state) != "none"}
         if self.custody.frozen:
             self.worker.hold(working)  # a copy of the store would rent again, or end, what the right one has
@@ -106,7 +108,7 @@ class Companion:
         await self.crew.stop()
         if self._began is not None:
             with contextlib.suppress(StoreUnavailable):
-                await self.crew.flush()
+                await self.crew.flush(stopping=True)
         self._began = None
         await self.store.aclose()
 

@@ -98,10 +98,12 @@ class Ledger:
         alive_at: float | None,
         grace_s: float,
         gaps: Sequence[Gap] = (),
+        touches_lost: bool = False,
         each: Callable[[Session], None] = lambda session: None,
     ) -> int:
         """Take in what the store has, telling `each`. Time in which no companion lived, now and in the `gaps` before, counts
-        as no idleness, and each session has `grace_s` seconds until its first touch. Returns how many there are."""
+        as no idleness, and each session has `grace_s` seconds until its first touch. `touches_lost`: the last companion died;
+        whoever was used until then may be unknown, so that each has its whole idle time anew. Returns how many there are."""
         now = self.moment()
         down_s = max(0.0, now.wall - alive_at) if alive_at is not None else 0.0
         self._gaps = gaps = with_gap(without_future(gaps, now.wall), now.wall - down_s, now.wall)
@@ -113,7 +115,7 @@ class Ledger:
                 if live.keep_mono is not None and down_s >= _LONG_S:
                     live.keep_mono += down_s
                     self._keep_at(live, now)
-                live.grace_mono = now.mono + grace_s
+                live.grace_mono = now.mono + (max(grace_s, live.idle_ttl_s) if touches_lost else grace_s)
                 self._enter(live)
                 live.looked_at = first_look(live, now)
                 if live.looked_at is not None:
@@ -212,8 +214,9 @@ class Ledger:
                         raise NotFound(f"there is no session {session_id}") from None
                     session = self.freshened(stale.current)
 
-    async def flush(self) -> int:
-        """Make activity durable. How many rows were written. On StoreUnavailable all of it stays in memory."""
+    async def flush(self, *, stopping: bool = False) -> int:
+        """Make activity durable. How many rows were written. On StoreUnavailable all of it stays in memory. `stopping`: no
+        touch follows."""
         ids, self._dirty = self._dirty, set()
         rows = [self.live[one].row() for one in ids if one in self.live and self.live[one].dirty]
         counts = {row.session_id: row.touches for row in rows}
@@ -221,7 +224,9 @@ class Ledger:
             self.live[row.session_id].dirty = False
         gaps = self._gaps
         try:
-            await self.store.flush(rows, now=self.clock.now(), gaps=None if self._gaps_noted else gaps)
+            await self.store.flush(
+                rows, now=self.clock.now(), gaps=None if self._gaps_noted else gaps, stopping=stopping
+            )
         except BaseException:  # also when we are stopped in the middle: rather counted twice than lost
             for row in rows:
                 if row.session_id in self.live:

@@ -162,7 +162,9 @@ class MemoryStore:
         mine = (one for one in self._tables.sessions.values() if one.owner == owner and one.is_final)
         return sum(one.cost_settled for one in mine if (one.ended_at or 0.0) > since)
 
-    async def flush(self, touches: Sequence[TouchRow], *, now: float, gaps: Sequence[Gap] | None = None) -> None:
+    async def flush(
+        self, touches: Sequence[TouchRow], *, now: float, gaps: Sequence[Gap] | None = None, stopping: bool = False
+    ) -> None:
         self._check(write=True)
         assert self._tables.custody is not None
         for row in touches:
@@ -170,7 +172,10 @@ class MemoryStore:
             if current is not None:
                 self._tables.sessions[row.session_id] = _touched(current, row)
         self._tables.custody = replace(
-            self._tables.custody, alive_at=now, gaps=self._tables.custody.gaps if gaps is None else tuple(gaps)
+            self._tables.custody,
+            alive_at=now,
+            gaps=self._tables.custody.gaps if gaps is None else tuple(gaps),
+            stopped=stopping,
         )
 
     # -- the journal

@@ -24,7 +24,7 @@ from tests.faults.sessions_stage import Stage, stage
 __all__ = ["FaultTally", "run"]
 
 _COUNTS = ("duplicated", "forgotten", "killed_early", "foreign_touched", "failed")
-_FLUSH_S, _GRACE_S = 5.0, 120.0
+_GRACE_S = 120.0
 #: Waits of the companion that are shortened, so that the end comes sooner; the rest is as it comes.
 _SETTINGS: dict[str, Any] = {
     "orphan_sweep": "on", "orphan_min_age_s": 120, "irrevocable_retry_s": 300, "max_kills_per_minute": 30,
@@ -213,8 +213,6 @@ class _Play:
 
     async def _crash(self) -> None:
         await self.stage.crash()
-        for one in self.known.values():
-            one.active -= _FLUSH_S  # so much activity may be lost, and no more
         await self._next()
 
     async def _restart(self) -> None:

@@ -60,6 +60,7 @@ def custody_of(row: Mapping[Any, Any], place: Place) -> Custody:
         frozen="; ".join(reasons),
         details=details,
         gaps=tuple((begin, end) for begin, end in json.loads(row["gaps"] or "[]")),
+        stopped=row["stopped_at"] is not None,
     )
 
 

@@ -63,6 +63,7 @@ meta = Table(
     _text("restored"),  # why its origin is to be confirmed; empty when nothing says so
     Column("last_event", BigInteger, nullable=False),
     _maybe("gaps"),  # JSON: pairs of unix seconds
+    _maybe_double("stopped_at"),  # when it was given back in order; none while a companion has it, and after one died
 )
 
 sessions = Table(

@@ -142,8 +142,10 @@ _TOUCH = (
 )
 
 
-def flush(connection: Connection, touches: Sequence[TouchRow], now: float, gaps: Sequence[Gap] | None) -> None:
-    """Activity by maximum, counts added; `alive_at` noted, and `gaps` unless None."""
+def flush(
+    connection: Connection, touches: Sequence[TouchRow], now: float, gaps: Sequence[Gap] | None, stopping: bool
+) -> None:
+    """Activity by maximum, counts added; `alive_at` and `stopped_at` noted, and `gaps` unless None."""
     if touches:
         connection.execute(
             _TOUCH,
@@ -158,7 +160,9 @@ def flush(connection: Connection, touches: Sequence[TouchRow], now: float, gaps:
                 for one in touches
             ],
         )
-    noted: dict[str, Any] = {"alive_at": now} if gaps is None else {"alive_at": now, "gaps": json.dumps(list(gaps))}
+    noted: dict[str, Any] = {"alive_at": now, "stopped_at": now if stopping else None}
+    if gaps is not None:
+        noted["gaps"] = json.dumps(list(gaps))
     connection.execute(update(meta).values(noted))
 
 

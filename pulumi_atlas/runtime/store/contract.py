@@ -128,7 +128,8 @@ class Custody:
 
     `frozen`: why every kill is frozen ("" when none is): it was restored from a backup, or machine, path or inode are others
     than those recorded, until an operator confirms it. `alive_at`: when a companion last wrote into it, unix seconds. `gaps`:
-    time before that which counts as nobody's idleness.
+    time before that which counts as nobody's idleness. `stopped`: whether that was at its orderly end, so that no activity
+    is missing.
     """
 
     deployment_id: str
@@ -138,6 +139,7 @@ class Custody:
     frozen: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()
+    stopped: bool = False
 
 
 class Store(Protocol):
@@ -210,9 +212,11 @@ class Store(Protocol):
         """Settled money of the owner's *final* sessions that ended after `since`."""
         ...
 
-    async def flush(self, touches: Sequence[TouchRow], *, now: float, gaps: Sequence[Gap] | None = None) -> None:
+    async def flush(
+        self, touches: Sequence[TouchRow], *, now: float, gaps: Sequence[Gap] | None = None, stopping: bool = False
+    ) -> None:
         """Make activity durable: `active_at` and `keep_until` by maximum, counts added; versions stay. Notes `alive_at`, and
-        in the same transaction the gaps in place of those before; None: they stay."""
+        in the same transaction the gaps in place of those before (None: they stay) and whether this is the orderly end."""
         ...
 
     # -- the journal

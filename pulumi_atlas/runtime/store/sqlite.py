@@ -143,8 +143,10 @@ class SqliteStore:
     async def spent(self, owner: str, *, since: float) -> float:
         return await self._read(lambda connection: _sessions.spent(connection, owner, since))
 
-    async def flush(self, touches: Sequence[TouchRow], *, now: float, gaps: Sequence[Gap] | None = None) -> None:
-        await self._write(lambda connection: _sessions.flush(connection, touches, now, gaps))
+    async def flush(
+        self, touches: Sequence[TouchRow], *, now: float, gaps: Sequence[Gap] | None = None, stopping: bool = False
+    ) -> None:
+        await self._write(lambda connection: _sessions.flush(connection, touches, now, gaps, stopping))
 
     # -- the journal
 

@@ -289,3 +289,25 @@ def test_what_happens_is_counted(stage: Stage) -> None:
         assert "atlas_flush_seconds_count 0.0" not in figures
 
     play(stage, act)
+
+
+@pytest.mark.parametrize("orderly", [True, False])
+def test_a_touch_that_a_death_loses_never_becomes_an_early_end(stage: Stage, orderly: bool) -> None:
+    """Acknowledged, and not written down when the companion died; its user, who has time enough, touches no more."""
+
+    async def act() -> None:
+        opened = await stage.ready(idle_ttl_s=400)
+        await stage.clock.advance(300)
+        await stage.companion.touch(opened.session.id, "http")
+        if orderly:
+            await stage.stop()
+            await stage.start()
+        else:
+            await stage.restart()
+        assert (stage.companion.custody is not None) and stage.companion.custody.stopped == orderly
+        await stage.clock.advance(399)
+        assert (await stage.get(opened.session.id)).state == "ready"
+        await stage.clock.advance(30)
+        assert (await stage.get(opened.session.id)).state == "terminated"
+
+    play(stage, act)

@@ -38,13 +38,17 @@ class Scene:
             await self.ledger.add(one, "key:k1")
         return self
 
-    async def reopened(self, down_s: float = 0.0, *, alive_at: float | None = None) -> Scene:
+    async def reopened(
+        self, down_s: float = 0.0, *, alive_at: float | None = None, touches_lost: bool = False
+    ) -> Scene:
         later = Scene()
         later.clock = SimulatedClock(self.clock.now() + down_s)
         later.store = self.store.after_crash()
         later.ledger = Ledger(later.store, later.clock)
         custody = await later.store.open(name="t", now=later.clock.now())
-        await later.ledger.load(alive_at=alive_at or custody.alive_at, grace_s=120, gaps=custody.gaps)
+        await later.ledger.load(
+            alive_at=alive_at or custody.alive_at, grace_s=120, gaps=custody.gaps, touches_lost=touches_lost
+        )
         return later
 
 
@@ -483,5 +487,19 @@ def test_a_long_wish_to_keep_it_outlives_two_restarts() -> None:
         await second.ledger.flush()
         third = await second.reopened()
         assert third.ledger["s1"].keep_mono == pytest.approx(1000)
+
+    scene(act)
+
+
+def test_where_touches_may_be_lost_each_session_has_its_whole_idle_time_anew() -> None:
+    async def act() -> None:
+        s = await Scene().begin(row(idle_ttl_s=900), row("s2", idle_ttl_s=60))
+        await s.clock.advance(50)
+        await s.ledger.flush()
+        later = await s.reopened(touches_lost=True)
+        assert [d.at for d in _deadlines(later, later.ledger["s1"])] == [900]
+        assert [d.at for d in _deadlines(later, later.ledger["s2"])] == [120]
+        later.ledger["s1"].touch("http", later.ledger.moment())
+        assert later.ledger["s1"].grace_mono is None
 
     scene(act)
