@@ -16,6 +16,9 @@ def touched_now(
     if live.settling is not None or live.is_gone:
         return False
     if counts:
+        graced = live.grace_mono is not None
         live.touch(source, now, idle_s=idle_s, count=count)
         ledger.touched(live)
+        if graced and live.grace_mono is None:
+            ledger.reindex(live, now)  # the grace of a restart may have lasted longer than its own time does
     return True
