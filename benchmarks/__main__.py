@@ -16,7 +16,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import programs, results_file, table
-from benchmarks.figures import guard_overhead, import_time, local_pods, requests, signed_access, up
+from benchmarks.figures import (
+    companion_100k,
+    companion_cull,
+    companion_life,
+    companion_touch,
+    guard_overhead,
+    import_time,
+    local_pods,
+    requests,
+    signed_access,
+    up,
+)
 from benchmarks.project import Bench, MeasurementFailed
 from benchmarks.row import Row
 from pulumi_atlas import engine
@@ -35,10 +46,16 @@ FIGURES: dict[str, Measure] = {
     "local": local_pods.measure,
     "signed-access": signed_access.measure,
     "guard": guard_overhead.measure,
+    "companion-touch": companion_touch.measure,
+    "companion-cull": companion_cull.measure,
+    "companion-100k": companion_100k.measure,
+    "companion-life": companion_life.measure,
 }
 
 #: Figures that run no engine, and so need no warm-up of one.
-WITHOUT_ENGINE = frozenset({"import", "signed-access", "guard"})
+WITHOUT_ENGINE = frozenset(
+    {"import", "signed-access", "guard", "companion-touch", "companion-cull", "companion-100k", "companion-life"}
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

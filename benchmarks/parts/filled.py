@@ -35,11 +35,21 @@ async def fill(path: Path, count: int, make: Callable[[int], Session]) -> None:
 
 
 def ready_session(
-    number: int, *, provider: str, now: float, idle_ttl_s: float = 900.0, pod_id: str | None = None, identity: str = ""
+    number: int,
+    *,
+    provider: str,
+    now: float,
+    idle_ttl_s: float = 900.0,
+    warn_before_s: float = 60.0,
+    pod_id: str | None = None,
+    identity: str = "",
 ) -> Session:
-    """A session as it is an hour after somebody opened it from a template and uses it: nothing of it is left out."""
+    """A session as it is an hour after somebody opened it from a template and uses it: nothing of it is left out.
+
+    Its touch token is "touch-" and its id.
+    """
     ident = f"s-{number:08d}-7f3a9c2e"
-    hashes = [hashlib.sha256(f"{purpose} {ident}".encode()).hexdigest() for purpose in ("token", "touch", "guard")]
+    hashes = [hashlib.sha256(f"{purpose}-{ident}".encode()).hexdigest() for purpose in ("token", "touch", "guard")]
     pod = pod_id or f"pod-{number:08d}"
     return Session(
         id=ident,
@@ -62,7 +72,7 @@ def ready_session(
         urls={"8000": f"https://{pod}-8000.example.net"},
         idle_ttl_s=idle_ttl_s,
         max_lifetime_s=86_400.0,
-        warn_before_s=60.0,
+        warn_before_s=warn_before_s,
         on_idle="terminate",
         paused_ttl_s=7 * 86_400.0,
         budget=None,

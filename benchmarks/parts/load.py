@@ -29,6 +29,7 @@ class Load:
     """`requests`: whole requests, sent in turns. `warm_s`: seconds of load before the `seconds` that count.
 
     `per_s`: so many requests a second at most, all connections together; 0: as fast as they are answered.
+    `once`: each request is sent once, and then no more.
     """
 
     port: int
@@ -37,6 +38,7 @@ class Load:
     seconds: float = 3.0
     warm_s: float = 0.5
     per_s: float = 0.0
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ def put_on(load: Load) -> Loaded:
 class _Run:
     def __init__(self, load: Load) -> None:
         self.load = load
-        self.requests = itertools.cycle([one.encode() for one in load.requests])
+        plain = [one.encode() for one in load.requests]
+        self.requests = iter(plain) if load.once else itertools.cycle(plain)
         self.statuses: Counter[str] = Counter()
         self.failures: list[str] = []
         self.waits: list[float] = []
@@ -184,9 +187,10 @@ class _Connection(asyncio.Protocol):
         self._loop.call_at(self._slot, self._send)
 
     def _send(self) -> None:
-        if not self._run.over:
+        request = None if self._run.over else next(self._run.requests, None)
+        if request is not None:
             self._sent = time.perf_counter()
-            self._transport.write(next(self._run.requests))
+            self._transport.write(request)
 
 
 def _length(data: bytes, end: int) -> int:
