@@ -286,3 +286,10 @@ def test_the_handle_is_what_it_says() -> None:
     logs = configure("text", stream=Stream())
     assert isinstance(logs, Logs)
     logs.close()
+
+
+def test_all_named_secrets_are_found_the_longest_first() -> None:
+    redactor = Redactor(["planted-one", "planted-one-and-more"])
+    redactor.add(["planted-two"])
+    words = "planted-one-and-more planted-two planted-one"
+    assert redactor(words) == f"{HIDDEN} {HIDDEN} {HIDDEN}"
