@@ -81,14 +81,11 @@ class Believed:
     keep: float = -math.inf
     epoch: int = 0
     warned: set[tuple[str, int, float | None]] = field(default_factory=set)
-    touched: list[float] = field(default_factory=list)
-    written: float = -math.inf  # when it became ready last: that is durable at once
     tokens: list[str] = field(default_factory=list)
     broken: bool = False  # its pod was tampered with behind our back
 
     def touch(self, at: float) -> None:
         self.low, self.high, self.epoch = max(self.low, at), max(self.high, at), self.epoch + 1
-        self.touched.append(at)
 
 
 class SessionLife(RuleBasedStateMachine):
@@ -102,7 +99,6 @@ class SessionLife(RuleBasedStateMachine):
         self.model: dict[str, Believed] = {}
         self.foreign: set[str] = set()
         self.disturbed = -math.inf
-        self.flushed = 0.0
         self.crash_at = ""
         self.left_behind: Any = None
         self.wrong: list[AssertionError] = []
@@ -245,7 +241,6 @@ class SessionLife(RuleBasedStateMachine):
         except Crash:
             self._after()
             return
-        self.flushed = math.nextafter(self.now, math.inf)
         self._restarted(0.0)
 
     @precondition(lambda self: any(known.state == "ready" for known in self.model.values()))
@@ -387,21 +382,14 @@ class SessionLife(RuleBasedStateMachine):
         self._restarted(down_s)
 
     def _restarted(self, down_s: float) -> None:
-        """Activity since the last flush is lost; the time in which nobody lived counts for nothing."""
+        """The time in which nobody lived counts for nothing, and activity that was lost ends nobody: after a death each session
+        has its whole idle time anew."""
         rows = self.stage.store._tables.sessions
         for ident in [one for one in self.model if one not in rows]:
             del self.model[ident]
-        for known in self.model.values():
-            kept = [at for at in known.touched if at < self.flushed]  # at the same moment: before it, or behind it
-            lost = [at for at in known.touched if at >= self.flushed]
-            if lost:
-                known.low = max([*kept, known.written], default=-math.inf)
-            known.touched = kept
         self.run(self.stage.clock.advance(down_s))
         for known in self.model.values():
-            known.low, known.high = known.low + down_s, known.high + down_s + 65.0
-            known.touched = [at + down_s for at in known.touched]
-            known.written += down_s
+            known.low, known.high = known.low + down_s, max(known.high + down_s + 65.0, self.now)
             known.keep += down_s
         self.disturbed = self.now
         self._start()
@@ -411,13 +399,6 @@ class SessionLife(RuleBasedStateMachine):
             companion = self.stage._made()
             self.stage.companion = companion
             companion.ledger.listeners.append(self._told)
-            flush = self.stage.store.flush
-
-            async def flushing(*args: Any, **kwargs: Any) -> None:
-                await flush(*args, **kwargs)
-                self.flushed = self.now
-
-            self.stage.store.flush = flushing  # type: ignore[method-assign]
             await companion.start()
             for ident, row in self.stage.store._tables.sessions.items():
                 known = self.model.get(ident)
@@ -448,7 +429,6 @@ class SessionLife(RuleBasedStateMachine):
         known.generation = session.generation
         if session.state == "ready" and before != "ready":
             known.touch(self.now)
-            known.written = self.now
         for event in events:
             if event.kind == "warning":
                 kind = event.data["warned_of"]
