@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import ipaddress
 import logging
 import signal
@@ -158,9 +159,11 @@ class _Service:
         with self._heeding(stopping):
             try:
                 await companion.start()
+                gc.freeze()  # what is there now stays: a hundred thousand sessions are not looked through for garbage
                 await ensure_admin_key(companion.store, admin_key_file(path), now=clock.now())
                 await self._serve(companion, name, stopping)
             finally:
+                gc.unfreeze()
                 await self._unless_forced(companion.stop(timeout_s=self._stop_s))
         return INTERRUPTED if self._signals > 1 else 0
 
