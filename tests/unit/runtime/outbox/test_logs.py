@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import logging
-import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +20,10 @@ from atlas_session.tokens import mint_token
 from pulumi_atlas.runtime._redaction import HIDDEN, Redactor
 from pulumi_atlas.runtime.logs import Logs, configure, logger
 
-TOKEN = mint_token().token
-WHSEC = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-GRANT = f"u1.k1.1767225660.1767225600.0.GET.x.-.-.{secrets.token_urlsafe(32)[:43]}"
+# The same each time: they are in the names of tests, which two workers must agree on.
+TOKEN = mint_token(key=bytes(range(32))).token
+WHSEC = "whsec_" + base64.b64encode(bytes(range(40, 72))).decode()
+GRANT = f"u1.k1.1767225660.1767225600.0.GET.x.-.-.{base64.urlsafe_b64encode(bytes(range(80, 112))).decode()[:43]}"
 PATH_GRANT = GRANT.replace("u1", "p1").replace(".x.", ".p5.")
 KEY = 'planted "key" with\\signs/and+más'
 PLANTED = (TOKEN, WHSEC, GRANT, PATH_GRANT, KEY, "opaque-bearer-value", "dXNlcjpwYXNzd29yZA==", "s3same-open")
