@@ -7,8 +7,9 @@ import re
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 
-from benchmarks.parts.culling import Culled, Plan
+from benchmarks.parts.culling import RESULT, Culled, Plan
 from benchmarks.parts.filled import ready_session
 from benchmarks.parts.load import Load, begin, ended, post
 from benchmarks.parts.processes import ROOT, Process, running
@@ -53,13 +54,12 @@ def _culled(process: Process, plan: Plan, spread_s: float) -> Culled:
     meanwhile = begin(Load(port, staying, 8, whole_s - 1, 0.0, per_s=_MEANWHILE_PER_S))
     ended(once, whole_s + 60)
     ended(meanwhile, whole_s + 60)
-    assert process.popen.stdout is not None
     end = time.monotonic() + 120
     while process.popen.poll() is None and time.monotonic() < end:
         time.sleep(0.1)
     if process.popen.poll() is None:
         raise MeasurementFailed("not all sessions were ended")
-    culled = Culled(**json.loads(process.popen.stdout.read()))
+    culled = Culled(**json.loads((Path(plan.folder) / RESULT).read_text()))
     if len(culled.durable) != plan.ending or min(culled.durable) < 0:
         raise MeasurementFailed(f"{len(culled.durable)} of {plan.ending} ended, the first {min(culled.durable):.3f} s")
     return culled

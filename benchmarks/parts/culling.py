@@ -1,8 +1,8 @@
 """`python -m benchmarks.parts.culling PLAN`: a companion whose sessions become idle one after another, and how late each is ended.
 
-The plan is JSON. It prints the companion's ready line, and at its end a `Culled` as JSON. The companion is that of `atlas
-runtime serve`, with two ears: one where the store has answered that `terminating` is durable, one where the provider is asked
-to terminate. Whoever touches a session sets its deadline: `idle_ttl_s` later.
+The plan is JSON. It prints the companion's ready line, and at its end leaves a `Culled` as JSON in its folder. The companion
+is that of `atlas runtime serve`, with two ears: one where the store has answered that `terminating` is durable, one where the
+provider is asked to terminate. Whoever touches a session sets its deadline: `idle_ttl_s` later.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from pulumi_atlas.runtime.settings import RuntimeSettings
 from pulumi_atlas.runtime.store.contract import BirthNote
 from pulumi_atlas.runtime.store.sqlite import SqliteStore
 
-__all__ = ["Culled", "Plan"]
+__all__ = ["RESULT", "Culled", "Plan"]
+
+RESULT = "culled.json"
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def main(plan: Plan) -> None:
         "127.0.0.1:0", f"sqlite:///{path}", "bench", settings,
         core=lambda: Core(environ=environ, cwd=Path(plan.folder)), say=lambda line: print(line, flush=True),
     )  # fmt: skip
-    print(json.dumps(asdict(ears.culled)), flush=True)
+    (Path(plan.folder) / RESULT).write_text(json.dumps(asdict(ears.culled)))
 
 
 def _filled(plan: Plan, path: Path) -> dict[str, str]:
