@@ -88,6 +88,7 @@ class Desk:
         self.calls = Calls(self.clock, limit=settings.provider_calls, timeout_s=settings.call_timeout_s)
         self.stopping = asyncio.Event()
         self.deployment_id = ""
+        self._looked_up: tuple[Listing[Compute], dict[str, Compute]] | None = None
         self._listings: dict[int, Listings] = {}  # by the opened provider, which the core keeps
 
     def owner(self, session_id: str) -> Owner:
@@ -187,7 +188,7 @@ class Desk:
         if is_there(got):
             return "present", got
         listing = await self.listing(opened)
-        listed = next((pod for pod in listing if pod.id == session.pod_id), None)
+        listed = self._listed(listing, session.pod_id)
         verdict = seen(
             got,
             listed,
@@ -197,3 +198,9 @@ class Desk:
             lag_s=opened.provider.listing_lag_s,
         )
         return verdict, listed or got
+
+    def _listed(self, listing: Listing[Compute], pod_id: str) -> Compute | None:
+        """The pod in the listing. Many ask for theirs in the same one, one after another."""
+        if self._looked_up is None or self._looked_up[0] is not listing:
+            self._looked_up = listing, {pod.id: pod for pod in listing}
+        return self._looked_up[1].get(pod_id)

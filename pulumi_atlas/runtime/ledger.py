@@ -352,8 +352,9 @@ class Ledger:
                 self._leave(live)
             else:
                 self.reindex(live, self.moment())
+        fresh = self.freshened(session)
         for listener in self.listeners:
-            listener(self.freshened(session), events)
+            listener(fresh, events)
 
     def freshened(self, session: Session) -> Session:
         """A row as the store has it, with the activity that is only in memory."""
