@@ -48,7 +48,8 @@ class Logs:
         for name in _UVICORN:
             one = logging.getLogger(name)
             one.handlers.clear()
-            one.propagate = True
+            one.propagate, one.disabled = True, False
+            one.setLevel(logging.NOTSET)
 
     def close(self) -> None:
         """Safe to repeat."""

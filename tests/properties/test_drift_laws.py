@@ -13,7 +13,7 @@ from pulumi_atlas.drift._join import Sight, join
 from pulumi_atlas.drift._listing import Inventory, Place, Thing
 from pulumi_atlas.drift._plan import RecoveryPlan
 from pulumi_atlas.drift.findings import DIFFERENCES
-from pulumi_atlas.drift.stack_state import Held, Pending, StackState
+from pulumi_atlas.drift.stack_state import Foreign, Held, Pending, StackState
 from pulumi_atlas.ids import Birth, Owner
 from pulumi_atlas.processes import ProcessIdentity
 
@@ -53,7 +53,10 @@ def states(draw: st.DrawFn) -> StackState:
     operations = st.sampled_from(["creating", "updating", "deleting"])
     pending = draw(st.lists(st.builds(Pending, operations, held()), max_size=2))
     stack_id = draw(st.sampled_from([OURS, OURS, None]))
-    return StackState(stack_id, None, tuple(things), tuple(pending), draw(st.integers(0, 1)))
+    return StackState(stack_id, None, tuple(things), tuple(pending), draw(st.sampled_from([(), (FOREIGN,)])))
+
+
+FOREIGN = Foreign("creating", "urn:pulumi:dev::shop::aws:s3/bucket:Bucket::logs")
 
 
 @st.composite

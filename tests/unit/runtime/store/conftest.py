@@ -1,4 +1,4 @@
-"""A fresh store for each implementation. PostgreSQL will be a second line of IMPLEMENTATIONS."""
+"""A fresh store for each implementation."""
 
 from __future__ import annotations
 
@@ -10,15 +10,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from store_kit import NOW
+from store_kit import IMPLEMENTATIONS, NOW
 
-from pulumi_atlas.runtime.store import open_store
 from pulumi_atlas.runtime.store.contract import Store
-
-#: Name → makes a store in a folder; called twice with one folder, it is the same store.
-IMPLEMENTATIONS: dict[str, Callable[[Path], Store]] = {
-    "sqlite": lambda folder: open_store(f"sqlite:///{folder / 'store' / 'atlas.db'}"),
-}
 
 
 @pytest.fixture

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from pulumi_atlas.models.session import Session, SessionEvent
-from pulumi_atlas.runtime.store.contract import AccessKey, Answered, BirthNote
+from pulumi_atlas.runtime.store import open_store
+from pulumi_atlas.runtime.store.contract import AccessKey, Answered, BirthNote, Store
+
+#: Name → makes a store in a folder; called twice with one folder, it is the same store. PostgreSQL will be a second line.
+IMPLEMENTATIONS: dict[str, Callable[[Path], Store]] = {
+    "sqlite": lambda folder: open_store(f"sqlite:///{folder / 'store' / 'atlas.db'}"),
+}
 
 NOW = 1_800_000_000.0
 

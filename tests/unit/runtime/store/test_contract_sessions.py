@@ -322,7 +322,7 @@ async def test_a_cursor_that_was_not_given_is_refused(store: Store, cursor: str)
 
 
 async def test_a_cursor_of_another_store_is_refused(store: Store, tmp_path: Any) -> None:
-    from conftest import IMPLEMENTATIONS
+    from store_kit import IMPLEMENTATIONS
 
     for n in range(3):
         await store.add(a_session(f"s{n}"), [])
@@ -476,7 +476,7 @@ async def test_closing_finishes_what_was_asked_before(make_store: Callable[[], S
 
 
 async def test_two_deployments_have_two_random_ids(make_store: Callable[[], Store], tmp_path: Any) -> None:
-    from conftest import IMPLEMENTATIONS
+    from store_kit import IMPLEMENTATIONS
 
     ids = set()
     for folder in ("one", "two"):

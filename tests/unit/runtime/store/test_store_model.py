@@ -10,11 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from conftest import IMPLEMENTATIONS
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from store_kit import NOW, a_session, an_answer, an_event
+from store_kit import IMPLEMENTATIONS, NOW, a_session, an_answer, an_event
 
 from pulumi_atlas.errors import Conflict
 from pulumi_atlas.models.session import FINAL_STATES, Session, SessionEvent, SessionState
