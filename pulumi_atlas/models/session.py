@@ -12,6 +12,7 @@ from pulumi_atlas.models.compute import ComputeSpec
 from pulumi_atlas.models.ready import Ready
 
 __all__ = [
+    "EVENT_KINDS",
     "FINAL_STATES",
     "GONE_STATES",
     "Budget",
@@ -39,6 +40,9 @@ SessionState = Literal[
     "failed",
     "irrevocable",
 ]
+
+#: Kinds of `SessionEvent`; see there.
+EVENT_KINDS = ("status", "warning", "extended", "rotated", "note")
 
 #: Nothing follows, and nothing costs money any more.
 FINAL_STATES: frozenset[SessionState] = frozenset({"terminated", "failed"})

@@ -14,7 +14,7 @@ from pulumi_atlas.errors import Failure, InvalidSpec
 from pulumi_atlas.models.issued import GENERATED_ENV
 from pulumi_atlas.rules.unknown import Unknown, holds_unknown, reaches_unknown
 
-__all__ = ["Traits", "failures_of", "parse", "unsupported_fields"]
+__all__ = ["Traits", "did_you_mean", "failures_of", "parse", "unsupported_fields"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -112,7 +112,7 @@ def _translate(model: type[BaseModel], raw: Mapping[str, Any], error: Validation
 def _failure(model: type[BaseModel], raw: Mapping[str, Any], where: Sequence[Any], row: Mapping[str, Any]) -> Failure:
     path, kind = _spell(where), str(row["type"])
     if kind == "extra_forbidden":
-        return Failure(path, "is not an option", _nearest(str(where[-1]), _names_at(model, where[:-1])))
+        return Failure(path, "is not an option", did_you_mean(str(where[-1]), _names_at(model, where[:-1])))
     if kind == "value_error":
         return Failure(path, str(row["ctx"]["error"]))
     if kind == "string_pattern_mismatch":
@@ -142,7 +142,8 @@ def _classes(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _classes(part)
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint for a name that is not known: the nearest one, else all."""
     names = sorted(known)
     near = difflib.get_close_matches(word, names, n=1)
     return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}"

@@ -14,6 +14,7 @@ from pulumi_atlas import failpoints
 from pulumi_atlas.client.core import Core
 from pulumi_atlas.rules.clock import Clock
 from pulumi_atlas.rules.sessions.freeze import STARTING, STORE_NOT_CONFIRMED, Freeze
+from pulumi_atlas.runtime._calls import Calls
 from pulumi_atlas.runtime._lister import Lister
 from pulumi_atlas.runtime._pausing import BackOff, is_cancelled
 from pulumi_atlas.runtime.inspector import Inspector
@@ -44,9 +45,10 @@ class Crew:
         self.freeze, self.outage = Freeze(), Outage()
         self.freeze.hold(STARTING)
         self.gate = Gate(ledger, settings, self.freeze, self.outage)
-        self.lister = Lister(
-            core, self.clock, self.outage, calls=settings.provider_calls, timeout_s=settings.call_timeout_s
-        )
+        # Places of its own: workers whose calls hang must not keep anybody from looking.
+        calls = Calls(self.clock, limit=settings.provider_calls, timeout_s=settings.call_timeout_s)
+        calls.told = metrics.call
+        self.lister = Lister(core, self.clock, self.outage, calls)
         self.reaper = Reaper(ledger, settings, self.gate)
         self.inspector = Inspector(ledger, settings, self.gate, self.lister)
         self.sweeper: Sweeper | None = None

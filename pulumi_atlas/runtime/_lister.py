@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pulumi_atlas.client.opened import Opened
-from pulumi_atlas.errors import AtlasError
+from pulumi_atlas.errors import AtlasError, UnknownOutcome
+from pulumi_atlas.ids import PodId
 from pulumi_atlas.models import Compute, ComputeFilter, Listing
 from pulumi_atlas.rules.clock import Clock
 from pulumi_atlas.rules.sessions.lease import Moment
-from pulumi_atlas.runtime._pausing import is_cancelled
+from pulumi_atlas.runtime._calls import Calls
 from pulumi_atlas.runtime.outage import AccountKey, Outage
 
 __all__ = ["Lister", "Opens", "Seen"]
-
-_log = logging.getLogger(__name__)
 
 
 class Opens(Protocol):
@@ -43,17 +41,15 @@ class Seen:
 
 
 class Lister:
-    """Lists accounts and tells the outage register how that went. `calls` at most are under way at once.
+    """Lists accounts and tells the outage register how that went.
 
     `expected`: the identities that the sessions of an account were made in, none when there are none.
     """
 
-    def __init__(self, core: Opens, clock: Clock, outage: Outage, *, calls: int, timeout_s: float) -> None:
-        self._core, self._clock, self._outage = core, clock, outage
-        self._timeout_s = timeout_s
+    def __init__(self, core: Opens, clock: Clock, outage: Outage, calls: Calls) -> None:
+        self._core, self._clock, self._outage, self._calls = core, clock, outage, calls
         self._last: dict[AccountKey, Seen] = {}
         self._locks: dict[AccountKey, asyncio.Lock] = {}
-        self.calls = asyncio.Semaphore(calls)
         self.expected: Callable[[AccountKey], Collection[str]] = lambda key: ()
 
     def moment(self) -> Moment:
@@ -75,20 +71,13 @@ class Lister:
         at = self.moment()
         try:
             opened = self._core.open(*key)
-            async with self.calls, asyncio.timeout(self._timeout_s):
-                listing: Listing[Compute] = await opened.provider.list_compute(ComputeFilter())
+            listing: Listing[Compute] = await self._calls(
+                opened.provider.name, "list_compute", lambda: opened.provider.list_compute(ComputeFilter())
+            )
         except AtlasError as error:
             self._outage.failed(key, error.one_line(), self.moment())
-        except TimeoutError:
-            self._outage.failed(key, f"no listing within {self._timeout_s:g} s", self.moment())
-        except (Exception, asyncio.CancelledError) as error:  # a fault of the provider's code, told of as its failure
-            if is_cancelled(error):
-                raise
-            _log.exception("listing %s failed in an unknown way", key[0])
-            self._outage.failed(key, f"{type(error).__name__} in the provider", self.moment())
-        else:
-            return self._right(key, Seen(listing, at, opened))
-        return None
+            return None
+        return self._right(key, Seen(listing, at, opened))
 
     def _right(self, key: AccountKey, seen: Seen) -> Seen | None:
         """In another account everything looks "not found": such an answer counts as none."""
@@ -101,7 +90,14 @@ class Lister:
         return seen
 
     async def get(self, seen: Seen, pod_id: str) -> Compute:
-        """One pod, asked for by itself. The provider's errors pass; raises TimeoutError."""
-        async with self.calls, asyncio.timeout(self._timeout_s):
-            pod: Compute = await seen.provider.get_compute(pod_id)
-            return pod
+        """One pod, asked for by itself. The provider's errors pass; raises TimedOut."""
+        pod: Compute = await self._calls(
+            seen.provider.name, "get_compute", lambda: seen.provider.get_compute(PodId(pod_id))
+        )
+        return pod
+
+    async def terminate(self, seen: Seen, pod_id: str) -> None:
+        """Ask for the end of one pod. The provider's errors pass; raises TimedOut, and UnknownOutcome when it breaks."""
+        await self._calls(
+            seen.provider.name, "terminate", lambda: seen.provider.terminate(PodId(pod_id)), broken=UnknownOutcome
+        )

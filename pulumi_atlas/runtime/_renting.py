@@ -10,7 +10,7 @@ from pulumi_atlas.client.opened import Opened
 from pulumi_atlas.errors import AtlasError, UnknownOutcome
 from pulumi_atlas.ids import Birth, Tag, new_birth
 from pulumi_atlas.models import Compute, ComputeSpec
-from pulumi_atlas.models.session import Cause, Session, SessionSpec
+from pulumi_atlas.models.session import Cause, Session, SessionSpec, SessionState
 from pulumi_atlas.rules.sessions.lease import price_of
 from pulumi_atlas.rules.sessions.renting import Next, after_failure, after_search, price_is_missing
 from pulumi_atlas.rules.waiting import pause_s
@@ -59,8 +59,8 @@ class Renting:
             if now.version != session.version:
                 return None
             fields = {"birth": birth, "identity": identity}
-            to = "provisioning" if now.state == "requested" else None
-            return Change("companion", "opened", to=to, fields=fields, births=(*births, note))  # type: ignore[arg-type]
+            to: SessionState | None = "provisioning" if now.state == "requested" else None
+            return Change("companion", "opened", to=to, fields=fields, births=(*births, note))
 
         written = await self._desk.ledger.change(session.id, decide)
         if written.birth != birth:

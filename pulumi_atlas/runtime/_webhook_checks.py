@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import difflib
 import ipaddress
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,15 +9,13 @@ from urllib.parse import urlsplit
 
 from pulumi_atlas import config
 from pulumi_atlas.config import Fault, RawSection
+from pulumi_atlas.models.session import EVENT_KINDS
+from pulumi_atlas.rules.sessions.webhook_secret import FORM, PREFIX, is_webhook_secret
+from pulumi_atlas.rules.validation import did_you_mean
 from pulumi_atlas.runtime._addresses import is_loopback_url
 from pulumi_atlas.runtime.settings import RuntimeSettings, Webhook
 
-__all__ = ["EVENT_KINDS", "look"]
-
-#: Kinds of events that a companion writes.
-EVENT_KINDS = ("status", "warning", "extended", "rotated", "note")
-PREFIX = "whsec_"
-LEAST_BYTES, MOST_BYTES = 24, 64
+__all__ = ["look"]
 
 
 def look(section: RawSection, settings: RuntimeSettings, environ: Mapping[str, str]) -> tuple[list[Fault], list[Fault]]:
@@ -67,18 +62,15 @@ class _Webhook:
             yield self.fault(where, message="names nothing, or what is empty", hint=self._make())
             return
         for number, part in enumerate(text.strip().split(","), 1):
-            if not _is_secret(part.strip()):
+            if not is_webhook_secret(part.strip()):
                 what = "the secret" if "," not in text else f"secret {number}"
-                message = (
-                    f"{what} is none of Standard Webhooks: {PREFIX} and Base64 of {LEAST_BYTES} to {MOST_BYTES} bytes"
-                )
+                message = f"{what} is none of Standard Webhooks: {FORM}"
                 yield self.fault(where, message=message, hint=self._make())
 
     def kind_faults(self) -> Iterator[Fault]:
         for place, kind in enumerate(self.hook.kinds):
             if kind not in EVENT_KINDS:
-                near = difflib.get_close_matches(kind, EVENT_KINDS, n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(EVENT_KINDS)}"
+                hint = did_you_mean(kind, EVENT_KINDS)
                 yield self.fault("kinds", place, message="there is no such kind of event", hint=hint)
 
     def network_faults(self) -> Iterator[Fault]:
@@ -103,11 +95,3 @@ class _Webhook:
 
     def _make(self) -> str:
         return f"one is made by: echo {PREFIX}$(head -c 32 /dev/urandom | base64)"
-
-
-def _is_secret(text: str) -> bool:
-    try:
-        key = base64.b64decode(text.removeprefix(PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return text.startswith(PREFIX) and LEAST_BYTES <= len(key) <= MOST_BYTES

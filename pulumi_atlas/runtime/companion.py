@@ -86,7 +86,7 @@ class Companion:
             grace_s=self.settings.grace_s,
             gaps=self.custody.gaps,
             touches_lost=self.custody.alive_at is not None and not self.custody.stopped,
-            each=lambda one: self._changed(one, ()),
+            each=self._taken_in,
         )
         await self.ledger.flush()  # from now on, an end without a word is known as one
         working = {one.id: one.state for one in self.ledger.live.values() if act_for(one.state) != "none"}
@@ -310,6 +310,11 @@ class Companion:
         self.feed.publish(session, events)
         self.metrics.listen(session, events)
         self.crew.outbox.listen(session, events)
+
+    def _taken_in(self, session: Session) -> None:
+        """At the start, for each session: the store is read once for all who want to know."""
+        self._changed(session, ())
+        self.crew.inspector.take(session)
 
     def _changed(self, session: Session, events: Sequence[SessionEvent]) -> None:
         if session.state == "irrevocable":

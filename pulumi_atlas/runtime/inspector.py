@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from pulumi_atlas.errors import AtlasError, Conflict, NotFound
 from pulumi_atlas.models import Compute
-from pulumi_atlas.models.session import Session, SessionEvent
+from pulumi_atlas.models.session import Session
 from pulumi_atlas.rules.gone import presence
 from pulumi_atlas.rules.sessions.inspecting import Finding, end_of, find
 from pulumi_atlas.rules.sessions.lease import Moment, cost_at, price_of
@@ -72,14 +72,14 @@ class Inspector:
         self._pods: dict[str, _Pod] = {}
         self._absent: dict[str, float] = {}  # when a complete listing first lacked it, monotonic
         self._foreign: dict[AccountKey, int] = {}
-        self._loaded = False
         self._looked_at: float | None = None
-        ledger.listeners.append(self._told)
+        ledger.listeners.append(lambda session, events: self.take(session))
         lister.expected = self._identities
 
     # -- what is remembered
 
-    def _told(self, session: Session, events: Sequence[SessionEvent]) -> None:
+    def take(self, session: Session) -> None:
+        """Remember its pod, as its row is now: at the start once for each, then with each change."""
         if session.is_final or session.pod_id is None:
             self._pods.pop(session.id, None)
             self._absent.pop(session.id, None)
@@ -88,12 +88,6 @@ class Inspector:
         if before is not None and before.pod_id != session.pod_id:
             self._absent.pop(session.id, None)
         self._pods[session.id] = _Pod(session.pod_id, session.identity, _hashed(session.urls))
-
-    async def _load(self) -> None:
-        async for session in self._ledger.store.live():
-            if session.id in self._ledger.live and session.id not in self._pods:
-                self._told(session, ())
-        self._loaded = True
 
     def _accounts(self) -> dict[AccountKey, list[Live]]:
         found: dict[AccountKey, list[Live]] = {}
@@ -118,26 +112,16 @@ class Inspector:
         under_way: dict[AccountKey, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as tasks:
             while True:
-                for key, lives in (await self._known()).items():
+                self._looked_at = self._ledger.clock.now()
+                for key, lives in self._accounts().items():
                     if key not in under_way or under_way[key].done():
                         under_way[key] = tasks.create_task(self._guarded(key, lives))
                 await self._ledger.clock.sleep(self._settings.inspect_interval_s)
 
     async def step(self, now: Moment | None = None) -> None:
         """Look at each account once. Never raises for a provider or the store: then nothing is concluded."""
-        accounts = await self._known()
-        await asyncio.gather(*(self._guarded(key, lives) for key, lives in accounts.items()))
-
-    async def _known(self) -> dict[AccountKey, list[Live]]:
-        """The accounts in use, once the pods of the store's sessions are known."""
-        if not self._loaded:
-            try:
-                await self._load()
-            except StoreUnavailable as error:
-                self._gate.store_failed(error)
-                return {}
         self._looked_at = self._ledger.clock.now()
-        return self._accounts()
+        await asyncio.gather(*(self._guarded(key, lives) for key, lives in self._accounts().items()))
 
     async def _guarded(self, key: AccountKey, lives: list[Live]) -> None:
         try:
@@ -213,7 +197,7 @@ class Inspector:
             pod = await self._lister.get(seen, held.pod_id)
         except NotFound:
             pass
-        except (AtlasError, TimeoutError):
+        except AtlasError:
             return
 
         def ending(session: Session, live: Live, now: Moment) -> Change | None:

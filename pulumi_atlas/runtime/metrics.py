@@ -37,7 +37,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, H
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pulumi_atlas.models.session import FINAL_STATES, Cause, Session, SessionEvent, SessionState
+from pulumi_atlas.models.session import EVENT_KINDS, FINAL_STATES, Cause, Session, SessionEvent, SessionState
 from pulumi_atlas.runtime.ledger import Ledger
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
@@ -45,7 +45,6 @@ __all__ = ["CONTENT_TYPE", "Metrics"]
 #: Of the text that `Metrics.text` gives.
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
-_EVENT_KINDS = ("status", "warning", "extended", "rotated", "note")
 _LIVE_STATES: tuple[SessionState, ...] = tuple(state for state in get_args(SessionState) if state not in FINAL_STATES)
 _OPENING: frozenset[SessionState] = frozenset({"requested", "provisioning"})
 _NOT_USABLE_ANY_MORE = ("terminated", "failed")
@@ -126,7 +125,7 @@ class Metrics:
     def listen(self, session: Session | None, events: Sequence[SessionEvent]) -> None:
         """Events that were just written."""
         for event in events:
-            self._events.labels(event.kind if event.kind in _EVENT_KINDS else _OTHER).inc()
+            self._events.labels(event.kind if event.kind in EVENT_KINDS else _OTHER).inc()
             if event.kind == "warning":
                 self._warnings.inc()
             if event.kind == "status" and session is not None:

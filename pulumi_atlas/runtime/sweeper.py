@@ -244,14 +244,12 @@ class Sweeper:
             if again.birth != one.pod.birth or not self._is_ours(again) or refused is not None:
                 self._say(one, "wait", f"{one.orphan.why}; not now")
                 return False
-            async with self._lister.calls, asyncio.timeout(self._settings.call_timeout_s):
-                await one.seen.provider.terminate(one.pod.id)
+            await self._lister.terminate(one.seen, one.pod.id)
         except NotFound:
             return False
-        except (AtlasError, TimeoutError) as error:
-            why = error.one_line() if isinstance(error, AtlasError) else "no answer in time"
-            self._say(one, "wait", f"{one.orphan.why}; it could not be terminated: {why}")
-            return not isinstance(error, AtlasError) or error.kind in ("unknown_outcome", "timeout")
+        except AtlasError as error:
+            self._say(one, "wait", f"{one.orphan.why}; it could not be terminated: {error.one_line()}")
+            return error.kind in ("unknown_outcome", "timeout")
         return True
 
     async def _prove(self, dead: Iterable[BirthNote], seen: Seen) -> None:
@@ -281,7 +279,7 @@ class Sweeper:
             pod = await self._lister.get(seen, note.pod_id)
         except NotFound:
             return False
-        except (AtlasError, TimeoutError):
+        except AtlasError:
             return True
         return pod.status != "terminated"
 

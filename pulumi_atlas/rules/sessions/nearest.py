@@ -45,14 +45,7 @@ def first_look(tenure: Tenure, now: Moment) -> float | None:
     May be earlier: whether a warning was given already is left to the look.
     """
     if tenure.state == "ready" and tenure.budget is None:
-        within = tenure.warn_before_s
-        at = tenure.active_mono + tenure.idle_ttl_s
-        if tenure.keep_mono is not None and tenure.keep_mono > at:
-            at = tenure.keep_mono
-        if tenure.grace_mono is not None and tenure.grace_mono > at:
-            at = tenure.grace_mono
-        if tenure.expires_at is not None:
-            at = min(at, now.mono + (tenure.expires_at - now.wall))
-        if at - within > now.mono:
-            return at - within
+        first = nearest(tenure, now)
+        if first is not None and first.at - tenure.warn_before_s > now.mono:
+            return first.at - tenure.warn_before_s
     return judge(tenure, now).look_at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pulumi_atlas.errors import AtlasError, Failure, InsufficientFunds, RateLimited
 from pulumi_atlas.models.session import Lease, OnIdle, SessionRequest
+from pulumi_atlas.rules.validation import did_you_mean
 
 __all__ = [
     "RESERVED_ENV",
@@ -115,9 +115,8 @@ def source_failures(request: SessionRequest, templates: Collection[str]) -> Iter
     elif request.template is None and request.spec is None:
         yield Failure("template", "is required", "name a template, or give a spec")
     elif request.template is not None and request.template not in templates:
-        near = difflib.get_close_matches(request.template, sorted(templates), n=1)
-        known = f"known: {', '.join(sorted(templates))}" if templates else "none is declared"
-        yield Failure("template", "is not known here", f"did you mean '{near[0]}'?" if near else known)
+        hint = did_you_mean(request.template, templates) if templates else "none is declared"
+        yield Failure("template", "is not known here", hint)
 
 
 def reserved_names(env: Mapping[str, Any], *, also: Collection[str] = ()) -> Iterator[Failure]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +9,10 @@ from pathlib import Path
 from standardwebhooks import Webhook as Signer
 
 from pulumi_atlas.errors import ConfigError
+from pulumi_atlas.rules.sessions.webhook_secret import FORM, is_webhook_secret
 from pulumi_atlas.runtime.settings import Webhook
 
 __all__ = ["Secrets"]
-
-_PREFIX = "whsec_"
-_LEAST_BYTES, _MOST_BYTES = 24, 64
 
 
 class Secrets:
@@ -42,9 +38,8 @@ class Secrets:
         found = tuple(part.strip() for part in text.strip().split(",") if part.strip())
         if not found:
             raise ConfigError(f"webhook {name} has no secret: what its settings name is empty")
-        if not all(_is_secret(one) for one in found):
-            what = f"{_PREFIX} and Base64 of {_LEAST_BYTES} to {_MOST_BYTES} bytes"
-            raise ConfigError(f"a secret of webhook {name} is none of Standard Webhooks: {what}")
+        if not all(is_webhook_secret(one) for one in found):
+            raise ConfigError(f"a secret of webhook {name} is none of Standard Webhooks: {FORM}")
         return cls(found)
 
     def headers(self, message_id: str, body: str, *, now: float) -> dict[str, str]:
@@ -52,11 +47,3 @@ class Secrets:
         at = datetime.fromtimestamp(int(now), UTC)
         signatures = " ".join(signer.sign(message_id, at, body) for signer in self._signers)
         return {"webhook-id": message_id, "webhook-timestamp": str(int(now)), "webhook-signature": signatures}
-
-
-def _is_secret(text: str) -> bool:
-    try:
-        key = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return text.startswith(_PREFIX) and _LEAST_BYTES <= len(key) <= _MOST_BYTES

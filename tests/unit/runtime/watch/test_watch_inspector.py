@@ -331,7 +331,6 @@ def test_a_restarted_inspector_knows_the_pods_of_the_store() -> None:
 def test_a_listing_that_never_ends_is_an_outage_and_holds_up_no_other_account() -> None:
     async def act() -> None:
         rig = await Rig().begin()
-        rig.lister._timeout_s = 0.05
         stuck, other = await rig.session(), await rig.session(account="other")
         rig.world.finish(rig.pod(other))
 
@@ -339,8 +338,12 @@ def test_a_listing_that_never_ends_is_an_outage_and_holds_up_no_other_account() 
             await asyncio.Event().wait()
 
         rig.open("mock").provider.list_compute = never
-        await rig.inspector.step()
-        assert "no listing within" in (rig.outage.down("mock", None) or "")
+        looking = asyncio.create_task(rig.inspector.step())
+        await rig.clock.advance(119)
+        assert rig.outage.down("mock", None) is None
+        await rig.clock.advance(2)
+        await looking
+        assert "list_compute took more than 120 s" in (rig.outage.down("mock", None) or "")
         assert await rig.state(stuck) == "ready"
         assert await rig.state(other) == "terminating"
 
@@ -376,7 +379,7 @@ def test_a_fault_in_a_provider_is_its_failure(caplog: pytest.LogCaptureFixture) 
 
         rig.open("mock").provider.list_compute = broken
         await rig.inspector.step()
-        assert rig.outage.down("mock", None) == "mock is down: KeyError in the provider"
+        assert rig.outage.down("mock", None) == "mock is down: [mock] provider: list_compute broke: KeyError"
         assert await rig.state(one) == "ready"
 
     with caplog.at_level(logging.CRITICAL):

@@ -16,6 +16,7 @@ from pulumi_atlas.models.session import Session, SessionEvent
 from pulumi_atlas.providers.mock import MockProvider, World
 from pulumi_atlas.rules.sessions.freeze import Freeze
 from pulumi_atlas.rules.sessions.lease import Moment
+from pulumi_atlas.runtime._calls import Calls
 from pulumi_atlas.runtime._lister import Lister
 from pulumi_atlas.runtime.inspector import Inspector
 from pulumi_atlas.runtime.killing import Gate
@@ -68,7 +69,7 @@ class Rig:
         self.ledger = Ledger(self.store, self.clock)
         self.freeze, self.outage = Freeze(), Outage()
         self.gate = Gate(self.ledger, self.settings, self.freeze, self.outage)
-        self.lister = Lister(self, self.clock, self.outage, calls=8, timeout_s=120)
+        self.lister = Lister(self, self.clock, self.outage, Calls(self.clock, limit=8, timeout_s=120))
         self.inspector = Inspector(self.ledger, self.settings, self.gate, self.lister)
         self.reaper = Reaper(self.ledger, self.settings, self.gate)
         self.sweeper = Sweeper(
@@ -79,7 +80,7 @@ class Rig:
             deployment_id=self.deployment_id,
             held=self.inspector.holds,
         )
-        await self.ledger.load(alive_at=alive_at, grace_s=self.settings.grace_s)
+        await self.ledger.load(alive_at=alive_at, grace_s=self.settings.grace_s, each=self.inspector.take)
         return self
 
     def open(self, provider: str | None, account: str | None = None) -> Opened:
